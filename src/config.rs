@@ -1,0 +1,467 @@
+//! What a client is told: values, defaults, checks.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::error::{Error, ErrorKind};
+
+const TOKEN_PATH: &str = "/api/v2/tenant/token";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The settings of a [`Client`](crate::Client). Mistakes are remembered, and reported by
+/// [`Client::new`](crate::Client::new).
+///
+/// ```
+/// use std::time::Duration;
+/// let config = oneaccess::Config::new("example.huaweioneaccess.com", "my-client-id", "my-secret")
+///     .timeout(Duration::from_secs(10));
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Zeroizing<String>,
+    pub(crate) client_secret_file: Option<PathBuf>,
+    pub(crate) basic_auth: bool,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) timeout: Duration,
+    pub(crate) expiry_margin: Option<Duration>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) system_roots: bool,
+    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) proxy: ProxySetting,
+    mistakes: Vec<(ErrorKind, String)>,
+}
+
+/// Which proxy to use, if any.
+#[derive(Clone)]
+pub(crate) enum ProxySetting {
+    Environment,
+    None,
+    Url(String),
+}
+
+impl Config {
+    /// The three things every client needs.
+    ///
+    /// The endpoint is `host`, `host:port`, `https://host/` or the whole token URL as the console
+    /// shows it. `http://` is accepted for loopback hosts only. The secret may be empty where
+    /// [`client_secret_file`](Config::client_secret_file) is set.
+    pub fn new(endpoint: &str, client_id: &str, client_secret: &str) -> Config {
+        let mut config = Config {
+            endpoint: Endpoint::default(),
+            client_id: client_id.to_owned(),
+            client_secret: Zeroizing::new(client_secret.to_owned()),
+            client_secret_file: None,
+            basic_auth: false,
+            headers: Vec::new(),
+            timeout: DEFAULT_TIMEOUT,
+            expiry_margin: None,
+            ca_file: None,
+            system_roots: true,
+            client_certificate: None,
+            proxy: ProxySetting::Environment,
+            mistakes: Vec::new(),
+        };
+        match Endpoint::parse(endpoint) {
+            Ok(endpoint) => config.endpoint = endpoint,
+            Err((kind, why)) => config.mistake(kind, why),
+        }
+        if client_id.is_empty() {
+            config.mistake(ErrorKind::Argument, "the client_id is missing");
+        }
+        if client_id.contains(char::is_control) {
+            config.mistake(
+                ErrorKind::Argument,
+                "the client_id holds a line break or another control character",
+            );
+        }
+        config
+    }
+
+    /// The same from the environment: `ONEACCESS_ENDPOINT`, `ONEACCESS_CLIENT_ID`, then
+    /// `ONEACCESS_CLIENT_SECRET` or `ONEACCESS_CLIENT_SECRET_FILE`, and, where set,
+    /// `ONEACCESS_CA_FILE`. An empty variable counts as not set. What is missing is remembered as a
+    /// mistake.
+    pub fn from_env() -> Config {
+        let mut mistakes = Vec::new();
+        let mut read = |name: &str, required: bool| {
+            let value = std::env::var_os(name).filter(|value| !value.is_empty());
+            if value.is_none() && required {
+                mistakes.push(format!("the environment variable {name} is not set"));
+            }
+            value.and_then(|value| match value.into_string() {
+                Ok(text) => Some(Zeroizing::new(text)),
+                Err(_) => {
+                    mistakes.push(format!("the environment variable {name} is not UTF-8"));
+                    None
+                }
+            })
+        };
+        let endpoint = read("ONEACCESS_ENDPOINT", true);
+        let client_id = read("ONEACCESS_CLIENT_ID", true);
+        let secret_file = read("ONEACCESS_CLIENT_SECRET_FILE", false);
+        let secret = read("ONEACCESS_CLIENT_SECRET", secret_file.is_none());
+        let ca_file = read("ONEACCESS_CA_FILE", false);
+        if secret.is_some() && secret_file.is_some() {
+            mistakes.push(
+                "the environment sets both ONEACCESS_CLIENT_SECRET and \
+                 ONEACCESS_CLIENT_SECRET_FILE; unset one of them"
+                    .to_owned(),
+            );
+        }
+        // A value that is missing has its mistake already: a stand-in keeps `new` from adding another.
+        let or_stand_in =
+            |value: Option<Zeroizing<String>>| value.unwrap_or_else(|| "unset".to_owned().into());
+        let mut config =
+            Config::new(&or_stand_in(endpoint), &or_stand_in(client_id), &or_stand_in(secret));
+        if let Some(path) = secret_file {
+            config = config.client_secret_file(path.as_str());
+        }
+        if let Some(path) = ca_file {
+            config = config.ca_file(path.as_str());
+        }
+        for mistake in mistakes {
+            config.mistake(ErrorKind::Config, mistake);
+        }
+        config
+    }
+
+    /// Reads the client secret from this file, again before every request, so that a rotated
+    /// secret is used without anybody's doing. One trailing line break is not part of it.
+    /// Replaces the secret given to [`new`](Config::new).
+    pub fn client_secret_file(mut self, path: impl Into<PathBuf>) -> Config {
+        self.client_secret = Zeroizing::default();
+        self.client_secret_file = Some(path.into());
+        self
+    }
+
+    /// Sends the credentials as HTTP Basic authentication (RFC 7617) instead of form fields.
+    /// Default: off.
+    pub fn basic_auth(mut self, on: bool) -> Config {
+        self.basic_auth = on;
+        self
+    }
+
+    /// Adds a header to every request, for example `X-tenant-id`. Not those that the library sets
+    /// itself: `Host`, `Authorization`, `Content-*` and what governs the connection.
+    pub fn header(mut self, name: &str, value: &str) -> Config {
+        match check_header(name, value) {
+            Ok(()) => self.headers.push((name.to_owned(), value.to_owned())),
+            Err(why) => self.mistake(ErrorKind::Argument, why),
+        }
+        self
+    }
+
+    /// How long a whole call may take, everything included. Default: 30 seconds. At least one
+    /// millisecond; more than a day counts as a day.
+    pub fn timeout(mut self, timeout: Duration) -> Config {
+        if timeout < Duration::from_millis(1) {
+            self.mistake(ErrorKind::Argument, "the timeout is less than one millisecond");
+        }
+        self.timeout = timeout.min(LONGEST);
+        self
+    }
+
+    /// How long before its expiry a token counts as spent, since it may die under way. Default:
+    /// 30 seconds, or a twentieth of the token's life if that is less. Never more than half of it.
+    pub fn expiry_margin(mut self, margin: Duration) -> Config {
+        self.expiry_margin = Some(margin.min(LONGEST));
+        self
+    }
+
+    /// Trusts the certificates in this PEM file besides the system's roots.
+    pub fn ca_file(mut self, pem_path: impl Into<PathBuf>) -> Config {
+        self.ca_file = Some(pem_path.into());
+        self
+    }
+
+    /// Trusts the operating system's roots. Default: on. Off: only the CA file.
+    pub fn system_roots(mut self, on: bool) -> Config {
+        self.system_roots = on;
+        self
+    }
+
+    /// Shows this certificate to servers that want one (mutual TLS). The key is PEM, PKCS #8,
+    /// PKCS #1 or SEC 1, not encrypted.
+    pub fn client_certificate_file(
+        mut self,
+        cert_pem_path: impl Into<PathBuf>,
+        key_pem_path: impl Into<PathBuf>,
+    ) -> Config {
+        self.client_certificate = Some((cert_pem_path.into(), key_pem_path.into()));
+        self
+    }
+
+    /// `None`, the default: the proxy that the environment names, read when the client is made.
+    /// `Some("")`: no proxy. Otherwise `http://`, `https://`, `socks4://` or `socks5://`, with
+    /// `user:password@` if the proxy wants them, percent-encoded.
+    pub fn proxy(mut self, url: Option<&str>) -> Config {
+        self.proxy = match url.map(str::trim) {
+            None => ProxySetting::Environment,
+            Some("") => ProxySetting::None,
+            Some(url) => ProxySetting::Url(url.to_owned()),
+        };
+        self
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn no_client_secret_file(mut self) -> Config {
+        self.client_secret_file = None;
+        self
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn no_ca_file(mut self) -> Config {
+        self.ca_file = None;
+        self
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn no_client_certificate_file(mut self) -> Config {
+        self.client_certificate = None;
+        self
+    }
+
+    /// Remembers a mistake for `check` to report.
+    pub(crate) fn mistake(&mut self, kind: ErrorKind, what: impl Into<String>) {
+        self.mistakes.push((kind, what.into()));
+    }
+
+    /// Every mistake made so far, as one error of the first one's kind.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut mistakes = self.mistakes.clone();
+        if self.client_secret.is_empty() && self.client_secret_file.is_none() {
+            mistakes.push((ErrorKind::Argument, "the client_secret is missing".to_owned()));
+        }
+        if self.basic_auth && self.client_id.contains(':') {
+            mistakes.push((
+                ErrorKind::Argument,
+                "the client_id holds a colon, which HTTP Basic authentication cannot carry \
+                 (RFC 7617); use form fields"
+                    .to_owned(),
+            ));
+        }
+        if !self.system_roots && self.ca_file.is_none() && self.endpoint.is_https() {
+            mistakes.push((
+                ErrorKind::Config,
+                "the system's roots are switched off and there is no CA file: nobody would be trusted"
+                    .to_owned(),
+            ));
+        }
+        let Some((kind, _)) = mistakes.first() else {
+            return Ok(());
+        };
+        let all: Vec<&str> = mistakes.iter().map(|(_, what)| what.as_str()).collect();
+        Err(Error::new(*kind, all.join("; ")))
+    }
+}
+
+#[cfg(feature = "capi")]
+impl Default for Config {
+    /// What stands in for a configuration while it is changed.
+    fn default() -> Config {
+        Config::new("", "", "")
+    }
+}
+
+/// Shows no secret: neither the client secret nor headers nor a proxy's password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("endpoint", &self.endpoint.url())
+            .field("client_id", &self.client_id)
+            .field("client_secret_file", &self.client_secret_file)
+            .field("basic_auth", &self.basic_auth)
+            .field("timeout", &self.timeout)
+            .field("expiry_margin", &self.expiry_margin)
+            .field("ca_file", &self.ca_file)
+            .field("system_roots", &self.system_roots)
+            .field("client_certificate", &self.client_certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_header(name: &str, value: &str) -> Result<(), String> {
+    const OURS: [&str; 11] = [
+        "host",
+        "authorization",
+        "accept-encoding",
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("{name:?} is not a header name"));
+    }
+    let lower = name.to_ascii_lowercase();
+    if OURS.contains(&lower.as_str()) || lower.starts_with("content-") {
+        return Err(format!("the header {name} is set by the library itself"));
+    }
+    if !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        return Err(format!(
+            "the value of the header {name} holds something else than visible ASCII and blanks"
+        ));
+    }
+    Ok(())
+}
+
+/// Where the tenant is: scheme, host and port, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Endpoint {
+    https: bool,
+    /// IPv6 addresses in brackets.
+    host: String,
+    port: Option<u16>,
+}
+
+type Refusal = (ErrorKind, String);
+
+impl Endpoint {
+    pub fn url(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}{TOKEN_PATH}", self.authority())
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Without brackets.
+    pub fn host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.https { 443 } else { 80 })
+    }
+
+    /// How messages call it.
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host, self.port())
+    }
+
+    fn authority(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    pub fn parse(text: &str) -> Result<Endpoint, Refusal> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err((ErrorKind::Argument, "the endpoint is missing".to_owned()));
+        }
+        let refuse =
+            |why: &str| Err((ErrorKind::Config, format!("endpoint {}: {why}", shown(text))));
+        let (https, rest) = match text.split_once("://") {
+            None => (true, text),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some(_) => return refuse("only https:// is spoken here"),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if text.contains(['?', '#']) {
+            return refuse("leave out the query or fragment; the host is enough");
+        }
+        if authority.contains('@') {
+            return refuse("leave out the part before the @; credentials are separate settings");
+        }
+        if !matches!(path, "" | "/") && path.trim_end_matches('/') != TOKEN_PATH {
+            return refuse(&format!("leave out the path; keep {}", shown(authority)));
+        }
+        let (host, port) = match parse_authority(authority) {
+            Ok(parts) => parts,
+            Err(why) => return refuse(&why),
+        };
+        let endpoint = Endpoint { https, host, port };
+        if !https && !endpoint.is_loopback() {
+            return refuse(
+                "http:// is for loopback hosts only, since the client secret would cross the \
+                 network in the clear; use https://",
+            );
+        }
+        Ok(endpoint)
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+}
+
+/// The host (an IPv6 address in brackets) and the port, if it is named.
+pub(crate) fn parse_authority(authority: &str) -> Result<(String, Option<u16>), String> {
+    if let Ok(address) = authority.parse::<Ipv6Addr>() {
+        return Ok((format!("[{address}]"), None));
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or("the ] is missing")?;
+            let address: Ipv6Addr =
+                address.parse().map_err(|_| "what stands in [ ] is not an IPv6 address")?;
+            let port = match port {
+                "" => None,
+                _ => Some(port.strip_prefix(':').ok_or("a : must follow the ]")?),
+            };
+            (format!("[{address}]"), port)
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (check_host(host)?, Some(port)),
+            None => (check_host(authority)?, None),
+        },
+    };
+    let port = port.map(parse_port).transpose()?;
+    Ok((host, port))
+}
+
+fn parse_port(port: &str) -> Result<u16, String> {
+    Some(port)
+        .filter(|port| port.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|port| port.parse().ok())
+        .filter(|port| *port != 0)
+        .ok_or_else(|| format!("the port {} is not a number from 1 to 65535", shown(port)))
+}
+
+fn check_host(host: &str) -> Result<String, String> {
+    if host.is_empty() {
+        return Err("the host is missing".to_owned());
+    }
+    if !host.is_ascii() {
+        return Err("write an international host name in its ASCII form (xn--…)".to_owned());
+    }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if host.len() > 253 || !host.split('.').all(is_label) {
+        return Err("that is not a host name".to_owned());
+    }
+    let last = host.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
+        return Err("that is neither a host name nor an IPv4 address".to_owned());
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// Somebody's input in a message: quoted, of bearable length, without a password or a query.
+pub(crate) fn shown(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let text = text.rsplit('@').next().unwrap_or_default();
+    let short: String = text.chars().take(120).collect();
+    format!("{short:?}")
+}

@@ -1,0 +1,44 @@
+//! Text that is wiped when dropped and never shown by `Debug`.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// UTF-8 text with a NUL behind it, so that `ffi` can lend it without a copy.
+#[derive(Clone)]
+pub(crate) struct Text(Zeroizing<Box<str>>);
+
+impl Text {
+    /// `None` if the text holds a NUL, which C could not see past.
+    pub fn new(text: &str) -> Option<Text> {
+        if text.contains('\0') {
+            return None;
+        }
+        let mut terminated = String::with_capacity(text.len() + 1);
+        terminated.push_str(text);
+        terminated.push('\0');
+        Some(Text(Zeroizing::new(terminated.into_boxed_str())))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0[..self.0.len() - 1]
+    }
+
+    /// The NUL-terminated bytes; valid as long as `self`.
+    #[cfg(feature = "capi")]
+    pub fn as_ptr(&self) -> *const std::ffi::c_char {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}

@@ -1,0 +1,108 @@
+//! The access token and what came with it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::secret::Text;
+
+const SCHEME: &str = "Bearer ";
+
+/// An access token, immutable; wiped from memory when its last user lets go of it.
+#[derive(Clone)]
+pub struct Token {
+    texts: Arc<Texts>,
+    expires_at: SystemTime,
+}
+
+struct Texts {
+    authorization: Text,
+    scope: Option<Text>,
+    id_token: Option<Text>,
+}
+
+/// One answer of the token endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub token: Token,
+    pub expires_in: Duration,
+}
+
+impl Token {
+    /// `access_token` is visible ASCII; optional fields that C could not read are absent.
+    pub(crate) fn new(access_token: &str, scope: Option<&str>, id_token: Option<&str>) -> Token {
+        let authorization = zeroize::Zeroizing::new([SCHEME, access_token].concat());
+        Token {
+            texts: Arc::new(Texts {
+                authorization: Text::new(&authorization).expect("visible ASCII has no NUL"),
+                scope: scope.and_then(Text::new),
+                id_token: id_token.and_then(Text::new),
+            }),
+            expires_at: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    /// The same token with another expiry, told in the time since the Unix epoch.
+    pub(crate) fn expiring_at(&self, since_epoch: Duration) -> Token {
+        Token { texts: self.texts.clone(), expires_at: SystemTime::UNIX_EPOCH + since_epoch }
+    }
+
+    /// The access token itself.
+    pub fn access_token(&self) -> &str {
+        &self.authorization()[SCHEME.len()..]
+    }
+
+    /// The value of an `Authorization` header: `Bearer` and the access token (RFC 6750, section 2.1).
+    pub fn authorization(&self) -> &str {
+        self.texts.authorization.as_str()
+    }
+
+    /// Always `Bearer`: an answer with another type is an error.
+    pub fn token_type(&self) -> &str {
+        "Bearer"
+    }
+
+    /// The `scope` of the answer, if it had one.
+    pub fn scope(&self) -> Option<&str> {
+        self.texts.scope.as_ref().map(Text::as_str)
+    }
+
+    /// The `id_token` of the answer, if it had one; opaque here.
+    pub fn id_token(&self) -> Option<&str> {
+        self.texts.id_token.as_ref().map(Text::as_str)
+    }
+
+    /// When the token expires, by this machine's clock. A client replaces it before that.
+    pub fn expires_at(&self) -> SystemTime {
+        self.expires_at
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn authorization_text(&self) -> &Text {
+        &self.texts.authorization
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn access_token_ptr(&self) -> *const std::ffi::c_char {
+        self.texts.authorization.as_ptr().wrapping_add(SCHEME.len())
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn scope_text(&self) -> Option<&Text> {
+        self.texts.scope.as_ref()
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn id_token_text(&self) -> Option<&Text> {
+        self.texts.id_token.as_ref()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("scope", &self.scope())
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
