@@ -1,0 +1,191 @@
+//! Carries bytes to the token endpoint and back over TLS: trust, proxy, deadline, bounded answer.
+//! No connection is kept; TLS sessions are resumed. The only module that names ureq.
+
+mod connect;
+mod explain;
+mod proxy;
+mod trust;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ureq::http::{HeaderMap, Response};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Body};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::system::{self, Snapshot};
+use connect::{Context, Lookup};
+use explain::{Phase, explain};
+
+const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
+/// No answer of the token endpoint is longer.
+pub(crate) const LARGEST_BODY: u64 = 1 << 20;
+
+/// An answer, whatever its status.
+pub(crate) struct Reply {
+    pub status: u16,
+    headers: HeaderMap,
+    /// `None`: longer than `LARGEST_BODY`.
+    pub body: Result<Option<Zeroizing<Vec<u8>>>, Error>,
+}
+
+impl Reply {
+    /// The first header of that name, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Made once per client and process.
+pub(crate) struct Transport {
+    config: Arc<Config>,
+    proxy: Arc<Option<proxy::Proxy>>,
+    agent: Snapshot<Agent>,
+    context: Context,
+}
+
+impl Transport {
+    /// Reads files, sends nothing.
+    pub fn new(config: Arc<Config>) -> Result<Transport, Error> {
+        let proxy = Arc::new(proxy::choose(&config)?);
+        let tls = trust::load(&config)?;
+        Ok(Transport::with(config, proxy, tls))
+    }
+
+    /// The same for the child of a fork: no lock and no connection in common.
+    pub fn for_child(&self) -> Transport {
+        let tls = self.agent.get().config().tls_config().clone();
+        Transport::with(self.config.clone(), self.proxy.clone(), tls)
+    }
+
+    fn with(config: Arc<Config>, proxy: Arc<Option<proxy::Proxy>>, tls: TlsConfig) -> Transport {
+        let context = Context {
+            proxy: proxy.as_ref().as_ref().map(|proxy| proxy.name.as_str().into()),
+            closed: Arc::new(AtomicBool::new(false)),
+        };
+        Transport {
+            agent: Snapshot::new(agent(&config, &proxy, &context, tls)),
+            config,
+            proxy,
+            context,
+        }
+    }
+
+    /// Sends one POST and reads the whole answer, within `timeout`.
+    pub fn post(
+        &self,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let start = system::now().boot;
+        let first = self.post_once(headers, body, timeout);
+        match &first {
+            Err(error) if error.kind() == ErrorKind::Tls && self.reload_trust() => {
+                let left = timeout.saturating_sub(system::now().boot.saturating_sub(start));
+                self.post_once(headers, body, left)
+            }
+            _ => first,
+        }
+    }
+
+    /// Interrupts what is under way and refuses what comes.
+    pub fn close(&self) {
+        self.context.closed.store(true, Ordering::Relaxed);
+        Agent::clone(&self.agent.get()).shutdown();
+    }
+
+    fn post_once(
+        &self,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let agent = self.agent.get();
+        let mut request = agent.post(self.config.endpoint.url());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request
+            .config()
+            .timeout_global(Some(timeout))
+            .build()
+            .send(body)
+            .map_err(|error| self.explained(error))?;
+        Ok(self.read(response))
+    }
+
+    fn read(&self, response: Response<Body>) -> Reply {
+        let (parts, body) = response.into_parts();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(8 << 10));
+        let read = body
+            .into_reader()
+            .take(LARGEST_BODY + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.explained(error.into()));
+        let fits = |length: usize| length as u64 <= LARGEST_BODY;
+        Reply {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: read.map(|length| fits(length).then_some(bytes)),
+        }
+    }
+
+    fn explained(&self, error: ureq::Error) -> Error {
+        let peer = self.config.endpoint.host_and_port();
+        let proxy = self.context.proxy.as_deref();
+        match explain(Phase::Exchange, &peer, proxy, error) {
+            ureq::Error::Other(inner) => match inner.downcast::<Error>() {
+                Ok(error) => *error,
+                Err(other) => Error::new(ErrorKind::Internal, other.to_string()),
+            },
+            other => Error::new(ErrorKind::Internal, other.to_string()),
+        }
+    }
+
+    /// Reads the trusted certificates again; whether there are others now.
+    fn reload_trust(&self) -> bool {
+        let agent = self.agent.get();
+        let old = agent.config().tls_config();
+        match trust::load(&self.config) {
+            Ok(tls) if !trust::same_roots(old, &tls) => {
+                let new = self::agent(&self.config, &self.proxy, &self.context, tls);
+                self.agent.set(new);
+                if self.context.closed.load(Ordering::Relaxed) {
+                    self.close();
+                }
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                log::warn!("the trusted certificates could not be read again: {error}");
+                false
+            }
+        }
+    }
+}
+
+fn agent(
+    config: &Config,
+    proxy: &Option<proxy::Proxy>,
+    context: &Context,
+    tls: TlsConfig,
+) -> Agent {
+    let settings = Agent::config_builder()
+        .tls_config(tls)
+        .proxy(proxy.as_ref().map(|proxy| proxy.ureq.clone()))
+        .https_only(config.endpoint.is_https())
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_idle_connections(0)
+        .user_agent(USER_AGENT)
+        .accept("application/json")
+        .accept_encoding("identity")
+        .build();
+    Agent::with_parts(settings, connect::connector(context), Lookup(context.clone()))
+}

@@ -1,0 +1,143 @@
+//! Which proxy a request goes through, read as curl reads it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use zeroize::Zeroizing;
+
+use crate::config::{Config, Endpoint, ProxySetting, parse_authority, shown};
+use crate::error::{Error, ErrorKind};
+
+/// A proxy to use.
+pub(super) struct Proxy {
+    pub ureq: ureq::Proxy,
+    /// Scheme, host and port: what may be shown.
+    pub name: String,
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// The proxy that the configuration or the environment asks for.
+pub(super) fn choose(config: &Config) -> Result<Option<Proxy>, Error> {
+    match &config.proxy {
+        ProxySetting::None => Ok(None),
+        ProxySetting::Url(_) if !config.endpoint.is_https() => Err(Error::new(
+            ErrorKind::Config,
+            "a proxy cannot be used with an http:// endpoint: it would see the client secret",
+        )),
+        ProxySetting::Url(url) => parse("the proxy", url).map(Some),
+        ProxySetting::Environment if !config.endpoint.is_https() => Ok(None),
+        ProxySetting::Environment => from_environment(&config.endpoint),
+    }
+}
+
+fn from_environment(endpoint: &Endpoint) -> Result<Option<Proxy>, Error> {
+    let Some((name, url)) = first_set(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?
+    else {
+        return Ok(None);
+    };
+    if let Some((_, list)) = first_set(&["no_proxy", "NO_PROXY"])? {
+        if is_excepted(&list, endpoint) {
+            return Ok(None);
+        }
+    }
+    parse(&format!("the environment variable {name}"), &url).map(Some)
+}
+
+fn first_set(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<String>)>, Error> {
+    for name in names {
+        let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        return match value.into_string() {
+            Ok(text) => Ok(Some((name, Zeroizing::new(text)))),
+            Err(_) => Err(Error::new(
+                ErrorKind::Config,
+                format!("the environment variable {name} is not UTF-8"),
+            )),
+        };
+    }
+    Ok(None)
+}
+
+/// `source` says where the URL comes from.
+fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
+    let refuse = |why: &str| {
+        let shown = shown(url);
+        Error::new(ErrorKind::Config, format!("{source} ({shown}): {why}"))
+    };
+    let (scheme, rest) = url.trim().split_once("://").unwrap_or(("http", url.trim()));
+    let scheme = match scheme.to_ascii_lowercase() {
+        scheme if scheme == "socks" => "socks5".to_owned(),
+        scheme => scheme,
+    };
+    if !["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&scheme.as_str()) {
+        return Err(refuse("a proxy is http, https, socks4, socks4a, socks5 or socks5h"));
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (user, authority) = match rest.rsplit_once('@') {
+        Some((user, authority)) => (Some(user), authority),
+        None => (None, rest),
+    };
+    let (host, port) = parse_authority(authority).map_err(|why| refuse(&why))?;
+    // As curl: the port of SOCKS serves all but https.
+    let port = port.unwrap_or(if scheme == "https" { 443 } else { 1080 });
+    let name = format!("{scheme}://{host}:{port}");
+    let full = Zeroizing::new(match user {
+        Some(user) => format!("{scheme}://{user}@{host}:{port}"),
+        None => name.clone(),
+    });
+    let ureq = ureq::Proxy::new(&full)
+        .map_err(|_| refuse("percent-encode what is special in user and password"))?;
+    Ok(Proxy { ureq, name })
+}
+
+/// Whether a `NO_PROXY` list names the endpoint: hosts, domains with all below them, addresses,
+/// networks (`10.0.0.0/8`), each with a port or without; `*` names everything.
+fn is_excepted(list: &str, endpoint: &Endpoint) -> bool {
+    list.split([',', ' ', '\t'])
+        .filter(|entry| !entry.is_empty())
+        .any(|entry| entry == "*" || names(entry, endpoint))
+}
+
+fn names(entry: &str, endpoint: &Endpoint) -> bool {
+    let host = endpoint.host().trim_end_matches('.');
+    if let Ok(address) = host.parse::<IpAddr>() {
+        if let Some((network, bits)) = entry.split_once('/') {
+            return is_within(address, network, bits);
+        }
+    }
+    let (pattern, port) = match entry.trim_matches('.').rsplit_once(':') {
+        Some((pattern, port)) if entry.parse::<IpAddr>().is_err() => (pattern, port.parse().ok()),
+        _ => (entry.trim_matches('.'), None),
+    };
+    if port.is_some_and(|port: u16| port != endpoint.port()) {
+        return false;
+    }
+    let pattern = pattern.trim_matches(['[', ']']).to_ascii_lowercase();
+    match (host.parse::<IpAddr>(), pattern.parse::<IpAddr>()) {
+        (Ok(host), Ok(pattern)) => host == pattern,
+        (Err(_), Err(_)) => {
+            host == pattern
+                || host.strip_suffix(pattern.as_str()).is_some_and(|above| above.ends_with('.'))
+        }
+        _ => false,
+    }
+}
+
+fn is_within(address: IpAddr, network: &str, bits: &str) -> bool {
+    let number = |address: IpAddr| match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    let (Ok(network), Ok(bits)) = (network.parse::<IpAddr>(), bits.parse::<u32>()) else {
+        return false;
+    };
+    let ((address, width), (network, network_width)) = (number(address), number(network));
+    let differing = (address ^ network).leading_zeros();
+    width == network_width && bits <= width && differing >= bits
+}

@@ -1,0 +1,144 @@
+//! Who is trusted and who we are: roots, the CA file, the client's certificate.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// Reads everything from disk, as it is now.
+pub(super) fn load(config: &Config) -> Result<TlsConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = Vec::new();
+    if let Some(path) = &config.ca_file {
+        roots = certificates("CA file", path)?;
+        check_roots(path, &roots)?;
+    }
+    if config.system_roots && config.endpoint.is_https() {
+        roots.extend(system_roots(roots.is_empty())?);
+    }
+    let client = match &config.client_certificate {
+        Some((certificate, key)) => Some(client_certificate(certificate, key, &provider)?),
+        None => None,
+    };
+    let roots = roots.iter().map(|root| Certificate::from_der(root).to_owned());
+    Ok(TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(provider)
+        .root_certs(RootCerts::from(roots))
+        .client_cert(client)
+        .build())
+}
+
+/// Whether two configurations trust the same roots.
+pub(super) fn same_roots(one: &TlsConfig, other: &TlsConfig) -> bool {
+    match (one.root_certs(), other.root_certs()) {
+        (RootCerts::Specific(one), RootCerts::Specific(other)) => {
+            one.iter().map(Certificate::der).eq(other.iter().map(Certificate::der))
+        }
+        _ => false,
+    }
+}
+
+fn system_roots(required: bool) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() && required {
+        let why: Vec<String> = found.errors.iter().map(|error| format!(" ({error})")).collect();
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "the operating system has no trusted certificates{}; install them (the package is \
+                 often called ca-certificates), point SSL_CERT_FILE at a PEM file, or set a CA file",
+                why.concat()
+            ),
+        ));
+    }
+    for error in found.errors {
+        log::warn!("not all of the system's trusted certificates could be read: {error}");
+    }
+    Ok(found.certs)
+}
+
+fn check_roots(path: &Path, roots: &[CertificateDer<'static>]) -> Result<(), Error> {
+    for (index, root) in roots.iter().enumerate() {
+        RootCertStore::empty().add(root.clone()).map_err(|error| {
+            let number = index + 1;
+            unusable("CA file", path, &format!("certificate {number} in it is not usable: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn client_certificate(
+    certificate_path: &Path,
+    key_path: &Path,
+    provider: &CryptoProvider,
+) -> Result<ClientCert, Error> {
+    let chain = certificates("client certificate file", certificate_path)?;
+    let pem = read("client key file", key_path)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        let encrypted = pem.windows(9).any(|window| window == b"ENCRYPTED");
+        let why = match encrypted {
+            true => "the key in it is encrypted; decrypt it first (openssl pkey -in … -out …)",
+            false => "there is no PEM private key (PKCS #8, PKCS #1 or SEC 1) in it",
+        };
+        unusable("client key file", key_path, why)
+    })?;
+    CertifiedKey::from_der(chain.clone(), key.clone_key(), provider).map_err(
+        |error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let certificate = certificate_path.display();
+                let why = format!("the key does not belong to the certificate in {certificate}");
+                unusable("client key file", key_path, &why)
+            }
+            other => {
+                unusable("client key file", key_path, &format!("the key is not usable: {other}"))
+            }
+        },
+    )?;
+    let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let key = PrivateKey::from_pem(&pem)
+        .map_err(|error| unusable("client key file", key_path, &error.to_string()))?;
+    Ok(ClientCert::new_with_certs(&chain, key))
+}
+
+/// At least one certificate: garbage in a PEM file is otherwise no error at all.
+fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read(what, path)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(what, path, &format!("it is not PEM: {error}")))?;
+    if certificates.is_empty() {
+        return Err(unusable(
+            what,
+            path,
+            "there is no certificate in it (a line -----BEGIN CERTIFICATE----- is looked for)",
+        ));
+    }
+    Ok(certificates)
+}
+
+fn read(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = File::open(path).map_err(|error| unusable(what, path, &error.to_string()))?;
+    file.take(LARGEST_FILE)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unusable(what, path, &error.to_string()))?;
+    Ok(bytes)
+}
+
+fn unusable(what: &str, path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("the {what} {}: {why}", path.display()))
+}
