@@ -1,0 +1,210 @@
+//! Keeps one token fresh for many threads. Knows neither HTTP nor JSON; holds no lock while a
+//! request is under way. `rules` decides, this waits and flies.
+
+mod rules;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::system::{self, Snapshot};
+use crate::token::{Grant, Token};
+use rules::{Caller, Held, Next, State, Step};
+
+pub(crate) use rules::Counts;
+
+/// A waiting call looks this often at the clock that counts suspend.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+/// Where tokens come from.
+pub(crate) trait Source {
+    /// One request, within `timeout`.
+    fn request(&self, timeout: Duration) -> Result<Grant, Error>;
+    /// Whether a secret that changes by itself did so since the last request.
+    fn secret_changed(&self) -> bool;
+}
+
+/// A token, and for how long nobody needs to ask about it.
+pub(crate) struct Lease {
+    pub token: Arc<Token>,
+    pub fresh_for: Duration,
+}
+
+pub(crate) struct Cache {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Address of the token that leases may be renewed of; 0: of none.
+    current: AtomicUsize,
+    /// For the child of a fork, which cannot wait for `state`.
+    latest: Snapshot<Option<Held>>,
+    closed: AtomicBool,
+}
+
+impl Cache {
+    pub fn new(expiry_margin: Option<Duration>) -> Cache {
+        Cache::with(expiry_margin, None, false)
+    }
+
+    /// The same for the child of a fork: no lock in common.
+    pub fn for_child(&self, expiry_margin: Option<Duration>) -> Cache {
+        let held = Option::clone(&self.latest.get());
+        Cache::with(expiry_margin, held, self.closed.load(Ordering::Relaxed))
+    }
+
+    fn with(expiry_margin: Option<Duration>, held: Option<Held>, closed: bool) -> Cache {
+        let state = State::new(expiry_margin, Box::new(system::chance), held.clone());
+        Cache {
+            current: AtomicUsize::new(0),
+            latest: Snapshot::new(held),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            closed: AtomicBool::new(closed),
+        }
+    }
+
+    /// A token within `timeout`, or why there is none.
+    pub fn get(&self, timeout: Duration, source: &impl Source) -> Result<Lease, Error> {
+        let mut caller = Caller::new(system::now().boot + timeout);
+        let mut state = self.lock();
+        loop {
+            self.check_open()?;
+            let now = system::now();
+            match state.ask(now, &mut caller) {
+                Step::Give(token) => {
+                    let fresh_for = state.fresh_for(now, &token);
+                    return Ok(Lease { token, fresh_for });
+                }
+                Step::Fail(error) => return Err(error),
+                Step::Wait(until) => state = self.nap(state, until),
+                Step::Fly => {
+                    drop(state);
+                    self.fly(&mut caller, source);
+                    state = self.lock();
+                }
+                Step::CheckSecret => {
+                    drop(state);
+                    let changed = source.secret_changed();
+                    state = self.lock();
+                    state.secret_checked(system::now(), changed);
+                }
+            }
+        }
+    }
+
+    /// Makes requests until the flight has landed.
+    fn fly(&self, caller: &mut Caller, source: &impl Source) {
+        let mut state = self.lock();
+        loop {
+            let sent = system::now();
+            let time = state.attempt(sent, caller);
+            drop(state);
+            let answer = catch_unwind(AssertUnwindSafe(|| source.request(time)));
+            let answer = answer.unwrap_or_else(|_| {
+                let what = "a bug in this library ended a request; please report it";
+                Err(Error::new(ErrorKind::Internal, what))
+            });
+            state = self.lock();
+            if self.closed.load(Ordering::Relaxed) {
+                state.give_up(caller);
+                break;
+            }
+            let next = state.answered(sent, system::now(), time, caller, answer);
+            self.publish(&state);
+            match next {
+                Next::Landed => break,
+                Next::Again(at) => {
+                    while system::now().boot < at && !self.closed.load(Ordering::Relaxed) {
+                        state = self.nap(state, at);
+                    }
+                }
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// What those who do not lock may see.
+    fn publish(&self, state: &State) {
+        let held = state.held();
+        let address = held.filter(|held| !held.is_rejected()).map(|held| address(&held.token));
+        self.current.store(address.unwrap_or(0), Ordering::Release);
+        self.latest.set(held.cloned());
+    }
+
+    fn nap<'a>(&self, state: MutexGuard<'a, State>, until: Duration) -> MutexGuard<'a, State> {
+        let time = until.saturating_sub(system::now().boot).min(LONGEST_NAP);
+        let woken = self.changed.wait_timeout(state, time);
+        woken.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Whether a lease of this token may go on as it is; its time is the holder's to watch.
+    pub fn is_current(&self, token: &Arc<Token>) -> bool {
+        self.current.load(Ordering::Acquire) == address(token)
+    }
+
+    /// The token, if it is usable; never waits for a request.
+    pub fn cached(&self) -> Option<Lease> {
+        let state = self.lock();
+        self.check_open().ok()?;
+        let now = system::now();
+        let token = state.usable(now)?;
+        let fresh_for = state.fresh_for(now, &token);
+        Some(Lease { token, fresh_for })
+    }
+
+    /// How long until a call would do something useful; `None` once closed.
+    pub fn refresh_in(&self) -> Option<Duration> {
+        let state = self.lock();
+        self.check_open().ok()?;
+        Some(state.refresh_in(system::now()))
+    }
+
+    pub fn reject(&self, access_token: &str) {
+        let mut state = self.lock();
+        if state.reject(system::now(), access_token) {
+            self.publish(&state);
+        }
+    }
+
+    pub fn secret_changed(&self) {
+        self.lock().secret_changed();
+        self.changed.notify_all();
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    /// Since the current token was asked for, and until it expires.
+    pub fn age_and_remaining_life(&self) -> Option<(Duration, Duration)> {
+        self.lock().age_and_remaining_life(system::now())
+    }
+
+    pub fn last_error(&self) -> Option<Error> {
+        self.lock().last_error().map(Error::as_remembered)
+    }
+
+    /// Ends every call, those under way and those to come.
+    pub fn close(&self) {
+        let _no_call_between_look_and_nap = self.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        self.current.store(0, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        match self.closed.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::Closed, "the client was closed")),
+            false => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn address(token: &Arc<Token>) -> usize {
+    Arc::as_ptr(token).addr()
+}

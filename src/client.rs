@@ -1,0 +1,229 @@
+//! `Client`: joins the cache and the exchange, and keeps the path of a cached token short.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{Cache, Lease, Source};
+use crate::config::Config;
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::system::{self, PerProcess};
+use crate::token::{Grant, Token};
+
+/// Gets access tokens for one application and keeps them fresh. Clones share everything; all
+/// methods may be called by many threads at once, and by the child of a `fork`.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    config: Arc<Config>,
+    engine: PerProcess<Engine>,
+}
+
+struct Engine {
+    cache: Cache,
+    exchange: Exchange,
+}
+
+/// What [`Client::stat`] can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stat {
+    /// Efforts to get a token; each is one or more attempts.
+    Flights,
+    /// Token requests that were sent, or tried.
+    Attempts,
+    /// Flights that brought no token.
+    Failures,
+    /// Calls that waited for another call's flight.
+    Waits,
+    /// Rejections that made the token spent; those that were ignored are not counted.
+    Rejections,
+    /// Flights that OneAccess denied.
+    Denials,
+    /// Milliseconds since the current token was asked for; -1 without a token.
+    TokenAgeMs,
+    /// Milliseconds until the current token expires, not less than 0; -1 without a token.
+    TokenRemainingMs,
+}
+
+impl Client {
+    /// Checks the configuration and reads the files it names. Sends nothing.
+    ///
+    /// # Errors
+    /// Every mistake remembered by the configuration, in one error: `Argument` or `Config`.
+    pub fn new(config: &Config) -> Result<Client, Error> {
+        config.check()?;
+        let config = Arc::new(config.clone());
+        let engine = Engine {
+            cache: Cache::new(config.expiry_margin),
+            exchange: Exchange::new(config.clone())?,
+        };
+        Ok(Client(Arc::new(Shared { config, engine: PerProcess::new(engine) })))
+    }
+
+    /// A token that can be used now. Mostly from memory, within nanoseconds; about once in a
+    /// token's life one caller makes a request and blocks, at most for the configured timeout.
+    ///
+    /// # Errors
+    /// Only without a token that is alive; an outage is not an error while there is one.
+    pub fn token(&self) -> Result<Arc<Token>, Error> {
+        self.token_within(self.0.config.timeout)
+    }
+
+    /// The same with a timeout of its own. Zero: what is there, or `Timeout`; no waiting and no
+    /// request.
+    pub fn token_within(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
+        let engine = self.engine();
+        match Recent::token(&engine.cache) {
+            Some(token) => Ok(token),
+            None => Ok(Recent::keep(engine.cache.get(timeout, &engine.exchange)?)),
+        }
+    }
+
+    /// The token, if there is one that is not about to expire. Never blocks, never asks.
+    pub fn cached_token(&self) -> Option<Arc<Token>> {
+        let engine = self.engine();
+        Recent::token(&engine.cache).or_else(|| Some(Recent::keep(engine.cache.cached()?)))
+    }
+
+    /// How long until a call of [`token`](Client::token) would do something useful, for hosts that
+    /// refresh from a timer of their own: zero means now. `None` once the client is closed.
+    pub fn refresh_in(&self) -> Option<Duration> {
+        self.engine().cache.refresh_in()
+    }
+
+    /// Tells that a management API did not accept this access token, which it says with HTTP 400
+    /// and `invalid_token`, or with 401. If it is the current one the next call gets another.
+    /// Many rejections of one token cost one request; those that follow a fresh one are ignored
+    /// for a while, since a lack of permission looks the same.
+    pub fn reject(&self, access_token: &str) {
+        self.engine().cache.reject(access_token);
+    }
+
+    /// Uses another client secret from now on, and forgets a denial of the old one. Tokens stay.
+    ///
+    /// # Errors
+    /// `Argument`, if the secret is empty or read from a file.
+    pub fn set_client_secret(&self, client_secret: &str) -> Result<(), Error> {
+        let engine = self.engine();
+        engine.exchange.set_secret(client_secret)?;
+        engine.cache.secret_changed();
+        Ok(())
+    }
+
+    /// One number about what happened in this process so far.
+    pub fn stat(&self, stat: Stat) -> i64 {
+        let cache = &self.engine().cache;
+        let counts = cache.counts();
+        let ms = |time: Duration| time.as_millis() as i64;
+        let ages = || cache.age_and_remaining_life();
+        match stat {
+            Stat::Flights => counts.flights as i64,
+            Stat::Attempts => counts.attempts as i64,
+            Stat::Failures => counts.failures as i64,
+            Stat::Waits => counts.waits as i64,
+            Stat::Rejections => counts.rejections as i64,
+            Stat::Denials => counts.denials as i64,
+            Stat::TokenAgeMs => ages().map_or(-1, |(age, _)| ms(age)),
+            Stat::TokenRemainingMs => ages().map_or(-1, |(_, left)| ms(left)),
+        }
+    }
+
+    /// The error of the last failed request, also one that no caller was told of; `None` if there
+    /// was none since the last success.
+    pub fn last_error(&self) -> Option<Error> {
+        self.engine().cache.last_error()
+    }
+
+    /// Ends every call, those under way and those to come, with `Closed`.
+    pub fn close(&self) {
+        let engine = self.engine();
+        engine.cache.close();
+        engine.exchange.close();
+    }
+
+    fn engine(&self) -> &Engine {
+        let Shared { config, engine } = &*self.0;
+        engine.get(|parents| Engine {
+            cache: parents.cache.for_child(config.expiry_margin),
+            exchange: parents.exchange.for_child(),
+        })
+    }
+}
+
+impl Source for Exchange {
+    fn request(&self, timeout: Duration) -> Result<Grant, Error> {
+        Exchange::request(self, timeout)
+    }
+
+    fn secret_changed(&self) -> bool {
+        self.secret_file_changed()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.0.config).finish()
+    }
+}
+
+/// The token that this thread was given last. Whoever asks for it again shares no counter and no
+/// lock with other threads: what they do share is only read.
+struct Recent {
+    shared: Arc<Token>,
+    /// This thread's own copy, with a reference count of its own.
+    own: Arc<Token>,
+    /// By the coarse clocks, in nanoseconds: until when it is certainly fresh, and what lay between
+    /// the wall clock and the other one. A clock that was set, and a suspend, change that.
+    fresh_until: i64,
+    between_clocks: i64,
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+thread_local! {
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
+}
+
+impl Recent {
+    fn token(cache: &Cache) -> Option<Arc<Token>> {
+        RECENT
+            .try_with(|recent| {
+                let recent = recent.try_borrow().ok()?;
+                let recent = recent.as_ref()?;
+                let (monotonic, wall) = system::coarse_clocks();
+                let fresh = cache.is_current(&recent.shared)
+                    && monotonic < recent.fresh_until
+                    && (wall - monotonic - recent.between_clocks).abs() < SECOND;
+                fresh.then(|| recent.own.clone())
+            })
+            .ok()?
+    }
+
+    /// Remembers a lease that lasts; gives its token.
+    fn keep(lease: Lease) -> Arc<Token> {
+        // Within the last second the precise clocks decide.
+        let nanoseconds = i64::try_from(lease.fresh_for.as_nanos()).unwrap_or(i64::MAX / 2);
+        if nanoseconds <= SECOND {
+            return lease.token;
+        }
+        let own = Arc::new(Token::clone(&lease.token));
+        let (monotonic, wall) = system::coarse_clocks();
+        let recent = Recent {
+            shared: lease.token,
+            own: own.clone(),
+            fresh_until: monotonic + nanoseconds - SECOND,
+            between_clocks: wall - monotonic,
+        };
+        // While the thread ends there is nowhere to keep it.
+        let _ = RECENT.try_with(|last| {
+            if let Ok(mut last) = last.try_borrow_mut() {
+                *last = Some(recent);
+            }
+        });
+        own
+    }
+}
