@@ -1,0 +1,19 @@
+//! What the integration tests share.
+
+#![allow(dead_code)] // every test program uses its own part of it
+
+pub mod native;
+pub mod tenant;
+
+use oneaccess::{Client, Config};
+use tenant::Tenant;
+
+/// What a user would write for this tenant.
+pub fn config(tenant: &Tenant) -> Config {
+    let (id, secret) = (tenant.client_id(), tenant.client_secret());
+    Config::new(&tenant.endpoint(), &id, &secret).ca_file(tenant.ca_file()).proxy(Some(""))
+}
+
+pub fn client(tenant: &Tenant) -> Client {
+    Client::new(&config(tenant)).expect("a client")
+}

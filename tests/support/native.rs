@@ -1,0 +1,116 @@
+//! Compiles C and C++ programs against the library that `cargo test` built, and runs them.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use super::tenant::Tenant;
+
+/// What a static library of Rust needs besides, as the README says.
+pub const NATIVE_LIBRARIES: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Library {
+    Shared,
+    Static,
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether the machine has a tool. If not, says so past the harness's capture, and fails where
+/// everything is required.
+pub fn has(tool: &str, package: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success());
+    if !found {
+        skip(&format!("there is no {tool}; install {package}"));
+    }
+    found
+}
+
+pub fn skip(why: &str) {
+    assert!(std::env::var_os("ONEACCESS_REQUIRE_ALL").is_none(), "ONEACCESS_REQUIRE_ALL: {why}");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not eprintln!, which the test harness captures.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+}
+
+/// Where `cargo test` put the libraries: beside the test program.
+fn built() -> PathBuf {
+    let test = std::env::current_exe().expect("the test program");
+    test.parent().expect("its folder").to_owned()
+}
+
+/// A folder with a program and the library it loads.
+pub struct Program {
+    folder: TempDir,
+}
+
+impl Program {
+    pub fn compile(compiler: &str, source: &str, flags: &[&str], library: Library) -> Program {
+        let folder = TempDir::new().expect("a folder");
+        let mut command = Command::new(compiler);
+        command.args(["-g", "-Wall", "-Wextra", "-pedantic", "-Werror"]).args(flags);
+        command.arg("-I").arg(root().join("include")).arg("-o").arg(folder.path().join("program"));
+        command.arg(root().join(source));
+        match library {
+            Library::Shared => {
+                let shared = folder.path().join("liboneaccess.so.0");
+                std::fs::copy(built().join("liboneaccess.so"), &shared).expect("the library");
+                command.arg(&shared).arg("-Wl,-rpath,$ORIGIN").arg("-lpthread");
+            }
+            Library::Static => {
+                command.arg(built().join("liboneaccess.a")).args(NATIVE_LIBRARIES.split(' '));
+            }
+        }
+        succeed(&mut command);
+        Program { folder }
+    }
+
+    /// Ends with certainty: some programs ignore SIGTERM when they hang.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", "120"]).arg(self.folder.path().join("program"));
+        command
+    }
+
+    pub fn under_valgrind(&self) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", "300", "valgrind", "--quiet", "--error-exitcode=99"]);
+        command.args(["--leak-check=full", "--show-leak-kinds=definite,indirect,possible"]);
+        command.args(["--errors-for-leak-kinds=definite,indirect,possible", "--fair-sched=yes"]);
+        command.arg(self.folder.path().join("program"));
+        command
+    }
+}
+
+/// Gives a program what a user's environment would hold.
+pub fn with_tenant<'a>(command: &'a mut Command, tenant: &Tenant) -> &'a mut Command {
+    for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command
+        .env_remove("ONEACCESS_CLIENT_SECRET_FILE")
+        .env("ONEACCESS_ENDPOINT", tenant.endpoint())
+        .env("ONEACCESS_CLIENT_ID", tenant.client_id())
+        .env("ONEACCESS_CLIENT_SECRET", tenant.client_secret())
+        .env("ONEACCESS_CA_FILE", tenant.ca_file())
+}
+
+/// What it printed; panics with everything it said if it failed.
+pub fn succeed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("it starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    let arguments: Vec<&OsStr> = command.get_args().collect();
+    assert!(
+        status.success(),
+        "{:?} {arguments:?}: {status}\n{stdout}\n{stderr}",
+        command.get_program()
+    );
+    stdout
+}

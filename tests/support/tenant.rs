@@ -1,0 +1,394 @@
+//! A loopback server which behaves like a OneAccess tenant, in this process.
+//! Its certificates, credentials and tokens are made anew at every start.
+
+mod answer;
+mod certificates;
+mod connection;
+mod office;
+mod request;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rcgen::CertificateParams;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion};
+use tempfile::TempDir;
+
+pub use answer::Answer;
+use certificates::Authority;
+use connection::{Connection, Then};
+use office::Office;
+pub use request::Request;
+
+/// Settings of a tenant that is not yet running.
+pub struct Builder {
+    office: Office,
+    address: SocketAddr,
+    plain_http: bool,
+    require_client_certificate: bool,
+    tls_versions: Vec<&'static SupportedProtocolVersion>,
+    certificate: CertificateParams,
+    server_config: Option<ServerConfig>,
+}
+
+impl Builder {
+    fn new() -> Builder {
+        Builder {
+            office: Office {
+                client_id: random_hex(12),
+                // With punctuation that a form has to encode.
+                client_secret: format!("{}+/=&%:{}", random_hex(8), random_hex(8)),
+                life: Duration::from_secs(1800),
+                ..Office::default()
+            },
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            plain_http: false,
+            require_client_certificate: false,
+            tls_versions: rustls::ALL_VERSIONS.to_vec(),
+            certificate: certificates::for_loopback(),
+            server_config: None,
+        }
+    }
+
+    /// Default: random.
+    pub fn client_id(mut self, client_id: &str) -> Builder {
+        self.office.client_id = client_id.into();
+        self
+    }
+
+    /// Default: random.
+    pub fn client_secret(mut self, client_secret: &str) -> Builder {
+        self.office.client_secret = client_secret.into();
+        self
+    }
+
+    /// How long a token lives. Default: 1800 s.
+    pub fn life(mut self, life: Duration) -> Builder {
+        self.office.life = life;
+        self
+    }
+
+    /// Holds back every token answer for so long, as `Answer::Delayed` does. Default: zero.
+    pub fn delay(mut self, delay: Duration) -> Builder {
+        self.office.delay = delay;
+        self
+    }
+
+    /// A new token for every request. Default: the same one until it has expired.
+    pub fn fresh_token_every_time(mut self) -> Builder {
+        self.office.fresh_token_every_time = true;
+        self
+    }
+
+    pub fn plain_http(mut self) -> Builder {
+        self.plain_http = true;
+        self
+    }
+
+    /// Listens on ::1 instead of 127.0.0.1.
+    pub fn ipv6(mut self) -> Builder {
+        self.address = (Ipv6Addr::LOCALHOST, 0).into();
+        self
+    }
+
+    /// Accepts only clients with a certificate of this tenant's CA.
+    pub fn require_client_certificate(mut self) -> Builder {
+        self.require_client_certificate = true;
+        self
+    }
+
+    pub fn tls_versions(mut self, versions: &[&'static SupportedProtocolVersion]) -> Builder {
+        self.tls_versions = versions.to_vec();
+        self
+    }
+
+    /// What the server's certificate says; this tenant's CA signs it. Default: the loopback names.
+    pub fn certificate(mut self, certificate: CertificateParams) -> Builder {
+        self.certificate = certificate;
+        self
+    }
+
+    /// Replaces the server's whole side of TLS; the other TLS settings then mean nothing.
+    pub fn server_config(mut self, server_config: ServerConfig) -> Builder {
+        self.server_config = Some(server_config);
+        self
+    }
+
+    pub fn start(mut self) -> Tenant {
+        let authority = Authority::new();
+        let tls = match self.server_config.take() {
+            _ if self.plain_http => None,
+            Some(server_config) => Some(server_config),
+            None => Some(self.make_server_config(&authority)),
+        };
+        let listener = TcpListener::bind(self.address).expect("a loopback port");
+        let address = listener.local_addr().expect("the address of a listener");
+        let shared = Arc::new(Shared {
+            tls: tls.map(Arc::new),
+            office: Mutex::new(self.office),
+            ..Shared::default()
+        });
+        let acceptor_shared = Arc::clone(&shared);
+        Tenant {
+            shared,
+            address,
+            ca_pem: authority.pem(),
+            files: authority.write_files(),
+            acceptor: Some(thread::spawn(move || accept(&acceptor_shared, &listener))),
+        }
+    }
+
+    fn make_server_config(&self, authority: &Authority) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client_verifier = if self.require_client_certificate {
+            authority.client_verifier(Arc::clone(&provider))
+        } else {
+            WebPkiClientVerifier::no_client_auth()
+        };
+        let (certificate, key) = authority.server_certificate(self.certificate.clone());
+        ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.tls_versions)
+            .expect("TLS versions")
+            .with_client_cert_verifier(client_verifier)
+            .with_single_cert(vec![certificate], key)
+            .expect("a certificate that fits its key")
+    }
+}
+
+/// A running tenant. Dropping it closes its port and its connections.
+pub struct Tenant {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    ca_pem: String,
+    files: TempDir,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Tenant {
+    pub fn start() -> Tenant {
+        Tenant::builder().start()
+    }
+
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub fn endpoint(&self) -> String {
+        match (&self.shared.tls, self.address) {
+            (None, address) => format!("http://{address}"),
+            (Some(_), SocketAddr::V4(address)) => format!("https://localhost:{}", address.port()),
+            (Some(_), SocketAddr::V6(address)) => format!("https://{address}"),
+        }
+    }
+
+    /// The management API, which wants a live token.
+    pub fn users_url(&self) -> String {
+        self.endpoint() + office::USERS_PATH
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn client_id(&self) -> String {
+        self.office().client_id.clone()
+    }
+
+    pub fn client_secret(&self) -> String {
+        self.office().client_secret.clone()
+    }
+
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    pub fn ca_file(&self) -> PathBuf {
+        self.files.path().join("ca.pem")
+    }
+
+    /// A client certificate of this tenant's CA and its key, both PEM; no other tenant accepts it.
+    pub fn client_certificate_files(&self) -> (PathBuf, PathBuf) {
+        let directory = self.files.path();
+        (directory.join("client.pem"), directory.join("client.key"))
+    }
+
+    /// Token requests so far, of whatever method, counted once head and body were read.
+    pub fn requests(&self) -> usize {
+        self.office().requests
+    }
+
+    /// The latest token request.
+    pub fn last_request(&self) -> Option<Request> {
+        self.office().log.back().cloned()
+    }
+
+    /// The token requests, oldest first; the latest ten thousand are kept.
+    pub fn requests_log(&self) -> Vec<Request> {
+        self.office().log.iter().cloned().collect()
+    }
+
+    pub fn request_times(&self) -> Vec<Instant> {
+        let office = self.office();
+        office.log.iter().map(|request| request.received_at).collect()
+    }
+
+    /// Requests to the management API, accepted or not.
+    pub fn management_calls(&self) -> usize {
+        self.office().management_calls
+    }
+
+    /// Requests to paths where only the web portal answers.
+    pub fn portal_calls(&self) -> usize {
+        self.office().portal_calls
+    }
+
+    /// TCP connections accepted so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(SeqCst)
+    }
+
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.lock().unwrap().len()
+    }
+
+    pub fn handshakes_resumed(&self) -> usize {
+        self.shared.handshakes_resumed.load(SeqCst)
+    }
+
+    /// Queues an answer; each token request, or connection, takes one.
+    pub fn next(&self, answer: Answer) {
+        self.office().queue.push_back(answer);
+    }
+
+    /// What happens from now on whenever nothing is queued.
+    pub fn always(&self, answer: Answer) {
+        self.office().standing = answer;
+    }
+
+    /// Forgets every `next` and `always`.
+    pub fn normal(&self) {
+        let mut office = self.office();
+        office.queue.clear();
+        office.standing = Answer::Normal;
+    }
+
+    /// The token given out last, unless it has expired or was revoked.
+    pub fn current_token(&self) -> Option<String> {
+        self.office().current_token()
+    }
+
+    /// The management API refuses the current token from now on; the next request gets another.
+    pub fn revoke(&self) {
+        self.office().revoke();
+    }
+
+    /// Every token given out so far has expired.
+    pub fn expire_now(&self) {
+        self.office().expire_now();
+    }
+
+    /// A reset: the old secret stops working at once, tokens live on.
+    pub fn set_client_secret(&self, client_secret: &str) {
+        self.office().client_secret = client_secret.into();
+    }
+
+    /// Ends all connections, idle ones too, as a restarted server does; new ones are welcome.
+    pub fn close_connections(&self) {
+        for socket in self.shared.open.lock().unwrap().values() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn office(&self) -> MutexGuard<'_, Office> {
+        self.shared.office.lock().unwrap()
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, SeqCst);
+        // A connection wakes the acceptor, which then sees that it shall stop.
+        if TcpStream::connect(self.address).is_ok() {
+            let _ = self.acceptor.take().map(JoinHandle::join);
+        }
+        self.close_connections();
+        let open = self.shared.open.lock().unwrap();
+        let five_seconds = Duration::from_secs(5);
+        let one_closed = &self.shared.one_closed;
+        let _ = one_closed.wait_timeout_while(open, five_seconds, |open| !open.is_empty());
+    }
+}
+
+/// What the tenant's threads and its owner look at.
+#[derive(Default)]
+struct Shared {
+    tls: Option<Arc<ServerConfig>>,
+    office: Mutex<Office>,
+    stopping: AtomicBool,
+    connections: AtomicUsize,
+    handshakes_resumed: AtomicUsize,
+    open: Mutex<HashMap<usize, Arc<TcpStream>>>,
+    one_closed: Condvar,
+}
+
+impl Shared {
+    fn serve(&self, connection: &mut Connection) -> std::io::Result<Then> {
+        if let Some(config) = &self.tls {
+            let handshake = connection.start_tls(Arc::clone(config))?;
+            if handshake == HandshakeKind::Resumed {
+                self.handshakes_resumed.fetch_add(1, SeqCst);
+            }
+        }
+        connection.serve(|request| self.office.lock().unwrap().answer(request))
+    }
+
+    fn forget(&self, number: usize) {
+        self.open.lock().unwrap().remove(&number);
+        self.one_closed.notify_all();
+    }
+}
+
+fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
+    for socket in listener.incoming() {
+        if shared.stopping.load(SeqCst) {
+            return;
+        }
+        match socket {
+            Ok(socket) => welcome(shared, Arc::new(socket)),
+            // No file descriptor left, most likely: wait for one.
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn welcome(shared: &Arc<Shared>, socket: Arc<TcpStream>) {
+    let number = shared.connections.fetch_add(1, SeqCst);
+    shared.open.lock().unwrap().insert(number, Arc::clone(&socket));
+    let scripted = shared.office.lock().unwrap().scripted(true);
+    let thread_shared = Arc::clone(shared);
+    let serve = move || {
+        let mut connection = Connection::new(socket);
+        let then = match scripted {
+            Some(answer) => connection.give(answer, false),
+            None => thread_shared.serve(&mut connection),
+        };
+        connection.finish(then.unwrap_or(Then::Cut));
+        thread_shared.forget(number);
+    };
+    if thread::Builder::new().spawn(serve).is_err() {
+        shared.forget(number);
+    }
+}
+
+fn random_hex(bytes: usize) -> String {
+    let mut random = vec![0; bytes];
+    let provider = rustls::crypto::ring::default_provider();
+    provider.secure_random.fill(&mut random).expect("random bytes");
+    random.iter().map(|byte| format!("{byte:02x}")).collect()
+}

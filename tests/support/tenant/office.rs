@@ -1,0 +1,183 @@
+//! What a OneAccess tenant knows and decides; nothing here touches the network.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::answer::Answer;
+use super::random_hex;
+use super::request::Request;
+
+pub const TOKEN_PATH: &str = "/api/v2/tenant/token";
+pub const USERS_PATH: &str = "/api/v2/tenant/users";
+
+const LOG_LIMIT: usize = 10_000;
+
+pub struct Token {
+    access_token: String,
+    id_token: String,
+    expires_at: Instant,
+}
+
+#[derive(Default)]
+pub struct Office {
+    pub client_id: String,
+    pub client_secret: String,
+    pub life: Duration,
+    pub delay: Duration,
+    pub fresh_token_every_time: bool,
+    pub queue: VecDeque<Answer>,
+    pub standing: Answer,
+    pub log: VecDeque<Request>,
+    pub requests: usize,
+    pub management_calls: usize,
+    pub portal_calls: usize,
+    pub current: Option<Token>,
+    /// Every token that the management API accepts, and until when.
+    pub live: HashMap<String, Instant>,
+}
+
+impl Office {
+    /// The scripted answer whose turn it is, if it is one for a connection, or for a request.
+    pub fn scripted(&mut self, for_a_connection: bool) -> Option<Answer> {
+        let fits = |answer: &Answer| answer.is_for_a_connection() == for_a_connection;
+        match self.queue.front() {
+            Some(answer) if fits(answer) => self.queue.pop_front(),
+            _ => Some(&self.standing).filter(|answer| fits(answer)).cloned(),
+        }
+    }
+
+    pub fn answer(&mut self, request: Request) -> Answer {
+        match request.path.split('?').next() {
+            Some(TOKEN_PATH) => self.answer_token_request(request),
+            Some(USERS_PATH) => {
+                self.management_calls += 1;
+                self.users(&request)
+            }
+            _ => {
+                self.portal_calls += 1;
+                Answer::html(404, "<!DOCTYPE html><html><body>Page not found</body></html>")
+            }
+        }
+    }
+
+    pub fn current_token(&self) -> Option<String> {
+        let current = self.current.as_ref()?;
+        (Instant::now() < current.expires_at).then(|| current.access_token.clone())
+    }
+
+    pub fn revoke(&mut self) {
+        if let Some(token) = self.current.take() {
+            self.live.remove(&token.access_token);
+        }
+    }
+
+    pub fn expire_now(&mut self) {
+        self.current = None;
+        self.live.clear();
+    }
+
+    fn answer_token_request(&mut self, request: Request) -> Answer {
+        let scripted = self.scripted(false).unwrap_or_default();
+        let answer = self.decide(scripted, &request);
+        self.requests += 1;
+        if self.log.len() == LOG_LIMIT {
+            self.log.pop_front();
+        }
+        self.log.push_back(request);
+        if self.delay.is_zero() {
+            return answer;
+        }
+        answer.delayed(self.delay)
+    }
+
+    fn decide(&mut self, answer: Answer, request: &Request) -> Answer {
+        match answer {
+            Answer::Normal => self.refusal(request).unwrap_or_else(|| self.token()),
+            Answer::Delayed(delay, answer) => self.decide(*answer, request).delayed(delay),
+            answer => answer,
+        }
+    }
+
+    fn refusal(&self, request: &Request) -> Option<Answer> {
+        if request.method != "POST" {
+            let page = "<!DOCTYPE html><html><body>Method not allowed</body></html>";
+            return Some(Answer::html(405, page).header("Allow", "POST"));
+        }
+        let content_type = request.header("Content-Type").unwrap_or_default();
+        if !content_type.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+            let message = format!("Content type '{content_type}' not supported");
+            return Some(vendor_error("COMMON.0001", &message));
+        }
+        self.refusal_of_client(request).or_else(|| match request.form_field("grant_type") {
+            Some(grant_type) if grant_type == "client_credentials" => None,
+            Some(grant_type) => {
+                let message = format!("Unsupported grant type: {grant_type}");
+                Some(oauth_error(400, "unsupported_grant_type", &message))
+            }
+            None => Some(oauth_error(400, "invalid_request", "Missing grant type")),
+        })
+    }
+
+    fn refusal_of_client(&self, request: &Request) -> Option<Answer> {
+        let in_form = (request.form_field("client_id"), request.form_field("client_secret"));
+        let (client_id, client_secret) = match (request.header("Authorization"), in_form) {
+            (None, (id, secret)) => (id.unwrap_or_default(), secret.unwrap_or_default()),
+            (Some(_), (None, None)) => request.basic_credentials().unwrap_or_default(),
+            (Some(_), _) => {
+                let message = "Credentials both in a header and in the form";
+                return Some(oauth_error(400, "invalid_request", message));
+            }
+        };
+        if client_id.starts_with("disabled-") {
+            return Some(vendor_error("APP.0003", "应用已禁用"));
+        }
+        let known = client_id == self.client_id && client_secret == self.client_secret;
+        (!known).then(|| oauth_error(401, "invalid_client", "Bad client credentials"))
+    }
+
+    fn token(&mut self) -> Answer {
+        let now = Instant::now();
+        let kept = self.current.take().filter(|token| now < token.expires_at);
+        let token = kept.filter(|_| !self.fresh_token_every_time).unwrap_or_else(|| Token {
+            access_token: random_hex(32),
+            id_token: format!("{}.{}.{}", random_hex(12), random_hex(48), random_hex(24)),
+            expires_at: now + self.life,
+        });
+        self.live.retain(|_, expires_at| now < *expires_at);
+        self.live.insert(token.access_token.clone(), token.expires_at);
+        let body = json!({
+            "access_token": token.access_token,
+            "token_type": "bearer",
+            "expires_in": (token.expires_at - now).as_secs(),
+            "scope": "all",
+            "id_token": token.id_token,
+        });
+        self.current = Some(token);
+        Answer::json(200, &body.to_string())
+    }
+
+    fn users(&self, request: &Request) -> Answer {
+        let authorization = request.header("Authorization").unwrap_or_default();
+        let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
+        match self.live.get(token) {
+            Some(expires_at) if Instant::now() < *expires_at => {
+                let zhang = json!({"user_id": "1", "user_name": "zhangsan", "name": "张三"});
+                let li = json!({"user_id": "2", "user_name": "lisi", "name": "李四"});
+                Answer::json(200, &json!({"total": 2, "users": [zhang, li]}).to_string())
+            }
+            _ => oauth_error(400, "invalid_token", &format!("Access token expired: {token}")),
+        }
+    }
+}
+
+fn oauth_error(status: u16, error: &str, description: &str) -> Answer {
+    let body = json!({"error": error, "error_description": description});
+    Answer::json(status, &body.to_string())
+}
+
+fn vendor_error(code: &str, message: &str) -> Answer {
+    let body = json!({"error_code": code, "error_msg": message});
+    Answer::json(400, &body.to_string())
+}

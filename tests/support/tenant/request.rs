@@ -1,0 +1,94 @@
+use std::io::{self, ErrorKind};
+use std::time::Instant;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use percent_encoding::percent_decode_str;
+
+use super::answer::find_header;
+
+pub(super) const HEAD_LIMIT: usize = 64 * 1024;
+pub(super) const BODY_LIMIT: usize = 1024 * 1024;
+
+/// A request as it came over the wire.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// With the query string, if there was one.
+    pub path: String,
+    /// In the order and case of the wire.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// When its last byte had been read.
+    pub received_at: Instant,
+    pub(super) keep_alive: bool,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        find_header(&self.headers, name)
+    }
+
+    /// The body's form fields, decoded, in their order.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let body = String::from_utf8_lossy(&self.body).replace('+', " ");
+        let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        body.split('&')
+            .filter_map(|field| field.split_once('='))
+            .map(|(name, value)| (decode(name), decode(value)))
+            .collect()
+    }
+
+    pub fn form_field(&self, name: &str) -> Option<String> {
+        let mut form = self.form().into_iter();
+        form.find(|(field, _)| field == name).map(|(_, value)| value)
+    }
+
+    /// Client id and secret of an HTTP Basic header, if there is one that can be read.
+    pub fn basic_credentials(&self) -> Option<(String, String)> {
+        let encoded = self.header("Authorization")?.strip_prefix("Basic ")?;
+        let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
+        let (client_id, client_secret) = decoded.split_once(':')?;
+        Some((client_id.into(), client_secret.into()))
+    }
+
+    /// A request still without its body, the lengths of head and body; None: bytes are missing.
+    pub(super) fn parse_head(received: &[u8]) -> io::Result<Option<(Request, usize, usize)>> {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut parsed = httparse::Request::new(&mut headers);
+        let head_length = match parsed.parse(received) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if received.len() <= HEAD_LIMIT => return Ok(None),
+            Ok(httparse::Status::Partial) => return Err(invalid("The head is too long")),
+            Err(error) => return Err(invalid(&error.to_string())),
+        };
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let headers = parsed.headers.iter();
+        let mut request = Request {
+            method: parsed.method.unwrap_or_default().into(),
+            path: parsed.path.unwrap_or_default().into(),
+            headers: headers.map(|h| (h.name.to_owned(), text(h.value))).collect(),
+            body: Vec::new(),
+            received_at: Instant::now(),
+            keep_alive: parsed.version == Some(1),
+        };
+        if let Some(connection) = request.header("Connection") {
+            request.keep_alive = !connection.eq_ignore_ascii_case("close");
+        }
+        let body_length = request.body_length()?;
+        Ok(Some((request, head_length, body_length)))
+    }
+
+    fn body_length(&self) -> io::Result<usize> {
+        if self.header("Transfer-Encoding").is_some() {
+            return Err(invalid("Content-Length is wanted"));
+        }
+        match self.header("Content-Length").unwrap_or("0").parse() {
+            Ok(length) if length <= BODY_LIMIT => Ok(length),
+            _ => Err(invalid("Bad Content-Length")),
+        }
+    }
+}
+
+pub(super) fn invalid(reason: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, reason)
+}
