@@ -83,6 +83,8 @@ impl Program {
         command.args(["-s", "KILL", "300", "valgrind", "--quiet", "--error-exitcode=99"]);
         command.args(["--leak-check=full", "--show-leak-kinds=definite,indirect,possible"]);
         command.args(["--errors-for-leak-kinds=definite,indirect,possible", "--fair-sched=yes"]);
+        let suppressions = root().join("tests/valgrind.supp");
+        command.arg(format!("--suppressions={}", suppressions.display()));
         command.arg(self.folder.path().join("program"));
         command
     }

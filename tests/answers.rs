@@ -1,0 +1,336 @@
+//! Every answer of the token endpoint has its outcome.
+
+mod support;
+
+use std::time::{Duration, SystemTime};
+
+use oneaccess::{Error, ErrorKind};
+use support::tenant::{Answer, Tenant};
+use support::{client, config};
+
+/// The error of a new client's first call, which makes one attempt only.
+fn error_of(tenant: &Tenant, answer: Answer) -> Error {
+    tenant.always(answer);
+    let client = client(tenant);
+    client.token_within(Duration::from_secs(10)).expect_err("no token")
+}
+
+struct Row {
+    answer: Answer,
+    kind: ErrorKind,
+    retryable: bool,
+    code: Option<&'static str>,
+    says: &'static str,
+}
+
+fn row(answer: Answer, kind: ErrorKind, code: Option<&'static str>, says: &'static str) -> Row {
+    let retryable = matches!(kind, ErrorKind::Throttled | ErrorKind::Server);
+    Row { answer, kind, retryable, code, says }
+}
+
+fn check(rows: Vec<Row>) {
+    let tenant = Tenant::start();
+    for Row { answer, kind, retryable, code, says } in rows {
+        let shown = format!("{answer:?}");
+        // Retryable failures are tried three times: the quick way is one attempt within a second.
+        let error = error_of(&tenant, answer);
+        assert_eq!(error.kind(), kind, "{shown}: {error}");
+        assert_eq!(error.is_retryable(), retryable, "{shown}: {error}");
+        assert_eq!(error.vendor_code(), code, "{shown}: {error}");
+        assert!(error.to_string().contains(says), "{shown}: {error}");
+    }
+}
+
+const PAGE: &str = "<!DOCTYPE html><html><body>Please log in</body></html>";
+
+#[test]
+fn an_error_with_a_code_is_denied_with_that_code() {
+    use ErrorKind::Denied;
+    let oauth = r#"{"error":"invalid_client","error_description":"Bad client credentials"}"#;
+    let vendor = r#"{"error_code":"APP.0003","error_msg":"应用已禁用"}"#;
+    let blank = r#"{"error_code":" APP.ACCOUNT.0038","error_msg":"x"}"#;
+    let nested = r#"{"error":{"code":"E17","message":"not today"}}"#;
+    check(vec![
+        row(Answer::json(401, oauth), Denied, Some("invalid_client"), "Bad client credentials"),
+        row(Answer::json(401, oauth), Denied, Some("invalid_client"), "check client_id and"),
+        row(Answer::json(400, vendor), Denied, Some("APP.0003"), "应用已禁用"),
+        row(Answer::json(400, blank), Denied, Some("APP.ACCOUNT.0038"), "APP.ACCOUNT.0038: x"),
+        row(Answer::json(200, oauth), Denied, Some("invalid_client"), "HTTP 200"),
+        row(Answer::json(403, nested), Denied, Some("E17"), "not today"),
+        row(Answer::json(404, vendor), Denied, Some("APP.0003"), "HTTP 404"),
+        row(Answer::html(400, oauth), Denied, Some("invalid_client"), "Bad client"),
+    ]);
+}
+
+#[test]
+fn a_refusal_without_a_code_is_denied_too() {
+    check(vec![
+        row(Answer::html(401, PAGE), ErrorKind::Denied, None, "HTTP 401"),
+        row(Answer::status(403), ErrorKind::Denied, None, "without saying why"),
+    ]);
+}
+
+#[test]
+fn what_is_not_from_oneaccess_is_a_protocol_error() {
+    use ErrorKind::Protocol;
+    check(vec![
+        row(Answer::html(404, PAGE), Protocol, None, "check the endpoint"),
+        row(Answer::status(405), Protocol, None, "HTTP 405"),
+        row(Answer::html(418, PAGE), Protocol, None, "web application firewall"),
+        row(Answer::html(400, PAGE), Protocol, None, "is a web page"),
+        row(Answer::json(400, "{}"), Protocol, None, "HTTP 400"),
+        row(Answer::json(400, r#"{"error":null}"#), Protocol, None, "HTTP 400"),
+    ]);
+}
+
+#[test]
+fn a_success_without_a_token_is_a_protocol_error() {
+    use ErrorKind::Protocol;
+    let says = |body: &str, says| row(Answer::json(200, body), Protocol, None, says);
+    let deep = format!(r#"{{"access_token":"t","x":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    let compressed =
+        Answer::json(200, r#"{"access_token":"t"}"#).header("Content-Encoding", "gzip");
+    let long = format!(r#"{{"access_token":"t","x":"{}"}}"#, "y".repeat(1 << 20));
+    check(vec![
+        says("", "is empty"),
+        row(Answer::html(200, PAGE), Protocol, None, "is a web page"),
+        says(r#"{"access_token":"t", "#, "breaks off"),
+        says(r#"{"access_token":"very-secret","#, "breaks off"),
+        says(r#"{"access_token" "very-secret"}"#, "line 1, column 17"),
+        says("[1]", "not an object"),
+        says("null", "not an object"),
+        says("{}", "has no access_token"),
+        says(r#"{"access_token":""}"#, "empty or not visible"),
+        says(r#"{"access_token":17}"#, "not text"),
+        says(r#"{"access_token":"a b"}"#, "not visible ASCII"),
+        says(r#"{"access_token":"a\u0000b"}"#, "not visible ASCII"),
+        says(r#"{"access_token":"a\nb"}"#, "not visible ASCII"),
+        says(r#"{"access_token":"é"}"#, "not visible ASCII"),
+        says(r#"{"access_token":"t","token_type":"mac"}"#, "other than Bearer"),
+        says(r#"{"access_token":"t","token_type":1}"#, "other than Bearer"),
+        says(r#"{"access_token":"t"} x"#, "is not JSON"),
+        says(&deep, "is not JSON"),
+        says(&long, "longer than 1048576"),
+        row(compressed, Protocol, None, "compressed"),
+        row(Answer::json(201, r#"{"access_token":"t"}"#), Protocol, None, "HTTP 201"),
+        row(Answer::status(204), Protocol, None, "HTTP 204"),
+    ]);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let elsewhere = Tenant::start();
+    let tenant = Tenant::start();
+    let location = format!("{}/api/v2/tenant/token?client_secret=x", elsewhere.endpoint());
+    for status in [300, 301, 302, 303, 307, 308] {
+        let error = error_of(&tenant, Answer::status(status).header("Location", &location));
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains(&format!("localhost:{}", elsewhere.port())), "{error}");
+        assert!(!error.to_string().contains("client_secret="), "{error}");
+    }
+    assert_eq!(elsewhere.connections(), 0);
+    assert_eq!(tenant.requests(), 6);
+}
+
+#[test]
+fn throttling_and_server_failures_are_retried_and_told() {
+    use ErrorKind::{Server, Throttled};
+    let gateway = r#"{"error_code":"APIG.0308","error_msg":"throttled"}"#;
+    let busy = r#"{"error_code":"IDAAS.TENANT.COM.0002","error_msg":"system busy"}"#;
+    check(vec![
+        row(Answer::status(429).header("Retry-After", "1"), Throttled, None, "HTTP 429"),
+        row(Answer::json(400, gateway), Throttled, Some("APIG.0308"), "throttled"),
+        row(Answer::json(401, gateway), Throttled, Some("APIG.0308"), "throttled"),
+        row(Answer::json(500, busy), Server, Some("IDAAS.TENANT.COM.0002"), "system busy"),
+        row(Answer::html(502, PAGE), Server, None, "HTTP 502"),
+        row(Answer::status(408), Server, None, "HTTP 408"),
+        row(Answer::status(425), Server, None, "HTTP 425"),
+    ]);
+}
+
+#[test]
+fn broken_connections_are_transport_errors_and_what_is_not_http_is_not() {
+    use ErrorKind::{Protocol, Transport};
+    let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"access_token\":\"t\"";
+    let rows = [
+        (Answer::Reset, Transport),
+        (Answer::ResetAtAccept, Transport),
+        (Answer::CloseAtAccept, Transport),
+        (Answer::Cut { bytes: Vec::new() }, Transport),
+        (Answer::Cut { bytes: cut[..20].to_vec() }, Transport),
+        (Answer::Cut { bytes: cut.to_vec() }, Transport),
+        (Answer::Raw(cut.to_vec()), Transport),
+        (Answer::Raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()), Protocol),
+        (Answer::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}".to_vec()), Protocol),
+    ];
+    let tenant = Tenant::start();
+    for (answer, kind) in rows {
+        let shown = format!("{answer:?}");
+        let error = error_of(&tenant, answer);
+        assert_eq!(error.kind(), kind, "{shown}: {error}");
+        assert_eq!(error.is_retryable(), kind == Transport, "{shown}: {error}");
+        assert_eq!(error.http_status(), 0, "{shown}");
+    }
+}
+
+#[test]
+fn a_status_that_says_it_all_survives_a_broken_body() {
+    let tenant = Tenant::start();
+    let cut = b"HTTP/1.1 503 x\r\nContent-Length: 100\r\n\r\n<html>".to_vec();
+    let error = error_of(&tenant, Answer::Cut { bytes: cut });
+    assert_eq!((error.kind(), error.http_status()), (ErrorKind::Server, 503));
+}
+
+/// Seconds of life that the client gives the token of such an answer, about.
+fn life_of(tenant: &Tenant, fields: &str) -> u64 {
+    tenant.always(Answer::json(200, &format!(r#"{{"access_token":"t","extra":[{{}}]{fields}}}"#)));
+    let token = client(tenant).token().unwrap_or_else(|error| panic!("{fields}: {error}"));
+    assert_eq!(token.authorization(), "Bearer t");
+    let left = token.expires_at().duration_since(SystemTime::now()).unwrap_or_default();
+    (left.as_secs_f64() + 0.9) as u64
+}
+
+#[test]
+fn optional_fields_never_cost_a_token() {
+    let tenant = Tenant::start();
+    for (fields, life) in [
+        ("", 300),
+        (r#","expires_in":1800"#, 1800),
+        (r#","expires_in":"1719""#, 1719),
+        (r#","expires_in":1799.5"#, 1799),
+        (r#","expires_in":null"#, 300),
+        (r#","expires_in":"soon""#, 300),
+        (r#","expires_in":{}"#, 300),
+        (r#","expires_in":-5"#, 0),
+        (r#","expires_in":1e300"#, i32::MAX as u64),
+        (r#","expires_in":7,"expires_in":60"#, 60),
+        (r#","token_type":"BEARER","scope":5,"id_token":["x"]"#, 300),
+        (r#","token_type":null,"scope":null"#, 300),
+        (r#","scope":"a\u0000b""#, 300),
+    ] {
+        assert!(life_of(&tenant, fields).abs_diff(life) <= 1, "{fields}");
+    }
+}
+
+#[test]
+fn what_surrounds_the_json_never_costs_a_token() {
+    let tenant = Tenant::start();
+    let bodies: [&[u8]; 4] = [
+        b"\xef\xbb\xbf{\"access_token\":\"t\"}",
+        b" \r\n{\"access_token\":\"t\"}\n\n",
+        b"{\"access_token\":\"t\",\"note\":\"\xb2\xe2\xca\xd4\"}",
+        b"{\"access_token\":\"old\",\"access_token\":\"t\"}",
+    ];
+    for body in bodies {
+        let headers = vec![("Content-Type".to_owned(), "text/html".to_owned())];
+        tenant.always(Answer::Status { status: 200, headers, body: body.to_vec() });
+        let token = client(&tenant).token().unwrap_or_else(|error| panic!("{body:?}: {error}"));
+        assert_eq!(token.access_token(), "t");
+    }
+    let exact = format!(r#"{{"access_token":"t","x":"{}"}}"#, "y".repeat((1 << 20) - 27));
+    assert_eq!(exact.len(), 1 << 20);
+    tenant.always(Answer::json(200, &exact));
+    assert_eq!(client(&tenant).token().expect("a body of exactly 1 MiB").access_token(), "t");
+}
+
+#[test]
+fn a_token_tells_what_the_answer_said() {
+    let tenant = Tenant::start();
+    let token = client(&tenant).token().expect("a token");
+    assert_eq!(Some(token.access_token()), tenant.current_token().as_deref());
+    assert_eq!(token.authorization(), format!("Bearer {}", token.access_token()));
+    assert_eq!(token.token_type(), "Bearer");
+    assert_eq!(token.scope(), Some("all"));
+    assert_eq!(token.id_token().map(|id| id.split('.').count()), Some(3));
+    let left = token.expires_at().duration_since(SystemTime::now()).expect("not expired");
+    assert!((1795..=1800).contains(&left.as_secs()), "{left:?}");
+}
+
+#[test]
+fn credentials_go_as_form_fields_or_as_basic_authentication_and_never_both() {
+    let secret = "p+q/r=s&t%u:v w~é中";
+    let tenant = Tenant::builder().client_secret(secret).start();
+    client(&tenant).token().expect("by form");
+    let form = tenant.last_request().expect("a request");
+    assert_eq!(form.method, "POST");
+    assert_eq!(form.path, "/api/v2/tenant/token");
+    assert_eq!(form.header("Content-Type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(form.header("Authorization"), None);
+    assert_eq!(form.form_field("client_secret").as_deref(), Some(secret));
+
+    let basic = oneaccess::Client::new(&config(&tenant).basic_auth(true)).expect("a client");
+    basic.token().expect("by Basic");
+    let basic = tenant.last_request().expect("a request");
+    assert!(basic.header("Authorization").is_some_and(|value| value.starts_with("Basic ")));
+    assert_eq!(basic.body, b"grant_type=client_credentials");
+    assert_eq!(tenant.requests(), 2);
+}
+
+#[test]
+fn extra_headers_are_sent() {
+    let tenant = Tenant::start();
+    let config = config(&tenant).header("X-tenant-id", "isv 17").header("Accept-Language", "zh-CN");
+    oneaccess::Client::new(&config).expect("a client").token().expect("a token");
+    let request = tenant.last_request().expect("a request");
+    assert_eq!(request.header("X-tenant-id"), Some("isv 17"));
+    assert_eq!(request.header("Accept-Language"), Some("zh-CN"));
+    assert_eq!(
+        request.header("User-Agent"),
+        Some(concat!("oneaccess/", env!("CARGO_PKG_VERSION")))
+    );
+}
+
+#[test]
+fn retry_after_is_advice_in_seconds_or_as_a_date_of_the_servers_own_clock() {
+    let tenant = Tenant::start();
+    let dates = [
+        ("Date", "Wed, 21 Oct 2015 07:28:00 GMT"),
+        ("Retry-After", "Wed, 21 Oct 2015 07:28:40 GMT"),
+    ];
+    for headers in [&[("Retry-After", "40")][..], &dates[..]] {
+        let mut answer = Answer::status(503);
+        for (name, value) in headers {
+            answer = answer.header(name, value);
+        }
+        let before = tenant.requests();
+        let error = error_of(&tenant, answer);
+        let advice = error.retry_after().expect("advice").as_secs();
+        assert!((39..=48).contains(&advice), "{headers:?}: {advice} s");
+        assert_eq!(tenant.requests() - before, 1, "advice ends the attempts");
+    }
+}
+
+#[test]
+fn three_attempts_then_the_error() {
+    let tenant = Tenant::start();
+    error_of(&tenant, Answer::status(503));
+    assert_eq!(tenant.requests(), 3);
+    tenant.normal();
+    tenant.next(Answer::status(503));
+    tenant.next(Answer::Reset);
+    client(&tenant).token().expect("the third attempt");
+    assert_eq!(tenant.requests(), 6);
+}
+
+#[test]
+fn a_vendors_text_comes_without_secrets_short_and_on_one_line() {
+    let secret = "s3cr3t+/=&%: x";
+    let tenant = Tenant::builder().client_secret(secret).client_id("me").start();
+    let old = "9507d921f8f0f16a9480b449243aec19f4453a6256dc4428fa1d77d340468097";
+    let basic = "bWU6czNjcjN0Ky89JiU6IHg=";
+    let form = "s3cr3t%2B%2F%3D%26%25%3A%20x";
+    for echo in [secret, old, basic, form, "s3cr3t%2b%2f%3d%26%25%3a%20x"] {
+        let text = format!("Access token expired: {echo}\nsecond line {}", "long ".repeat(200));
+        let body = serde_json::json!({"error": "invalid_token", "error_description": text});
+        let error = error_of(&tenant, Answer::json(401, &body.to_string()));
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(echo), "{shown}");
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+        assert!(!shown.contains('\n') && error.to_string().len() < 700, "{shown}");
+        assert!(shown.contains("second line"), "{shown}");
+    }
+    let code = serde_json::json!({"error": secret});
+    let error = error_of(&tenant, Answer::json(400, &code.to_string()));
+    assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
+}
