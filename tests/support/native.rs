@@ -45,6 +45,20 @@ fn built() -> PathBuf {
     test.parent().expect("its folder").to_owned()
 }
 
+/// The shared library under the name that programs load.
+fn put_shared_library(folder: &Path) -> PathBuf {
+    let path = folder.join("liboneaccess.so.0");
+    std::fs::copy(built().join("liboneaccess.so"), &path).expect("the library");
+    path
+}
+
+/// A folder with nothing but `liboneaccess.so.0`.
+pub fn shared_library() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    put_shared_library(folder.path());
+    folder
+}
+
 /// A folder with a program and the library it loads.
 pub struct Program {
     folder: TempDir,
@@ -59,8 +73,7 @@ impl Program {
         command.arg(root().join(source));
         match library {
             Library::Shared => {
-                let shared = folder.path().join("liboneaccess.so.0");
-                std::fs::copy(built().join("liboneaccess.so"), &shared).expect("the library");
+                let shared = put_shared_library(folder.path());
                 command.arg(&shared).arg("-Wl,-rpath,$ORIGIN").arg("-lpthread");
             }
             Library::Static => {

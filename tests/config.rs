@@ -1,0 +1,159 @@
+//! What a configuration accepts, and what it says about the rest.
+
+mod support;
+
+use std::time::Duration;
+
+use oneaccess::{Client, Config, Error, ErrorKind};
+use support::tenant::Tenant;
+
+fn refusal(config: &Config) -> Error {
+    Client::new(config).expect_err("a refusal")
+}
+
+#[test]
+fn an_endpoint_is_a_host_or_a_pasted_url() {
+    for (written, url) in [
+        ("example.com", "https://example.com/"),
+        (" example.com\n", "https://example.com/"),
+        ("EXAMPLE.com:8443", "https://example.com:8443/"),
+        ("https://example.com/", "https://example.com/"),
+        ("HTTPS://example.com", "https://example.com/"),
+        ("https://example.com/api/v2/tenant/token", "https://example.com/"),
+        ("example.com/api/v2/tenant/token/", "https://example.com/"),
+        ("10.1.2.3", "https://10.1.2.3/"),
+        ("10.1.2.3:443", "https://10.1.2.3:443/"),
+        ("[2001:db8::1]", "https://[2001:db8::1]/"),
+        ("[2001:db8::1]:8443", "https://[2001:db8::1]:8443/"),
+        ("2001:db8::1", "https://[2001:db8::1]/"),
+        ("http://localhost:8080", "http://localhost:8080/"),
+        ("http://127.0.0.1", "http://127.0.0.1/"),
+        ("http://127.9.9.9/", "http://127.9.9.9/"),
+        ("http://[::1]:80/", "http://[::1]:80/"),
+        ("xn--bcher-kva.example", "https://xn--bcher-kva.example/"),
+    ] {
+        let config = Config::new(written, "id", "secret").proxy(Some(""));
+        Client::new(&config).unwrap_or_else(|error| panic!("{written:?}: {error}"));
+        let shown = format!("{config:?}");
+        assert!(shown.contains(&format!("\"{url}api/v2/tenant/token\"")), "{written:?}: {shown}");
+    }
+}
+
+#[test]
+fn any_other_endpoint_is_refused_with_the_reason() {
+    for (written, says) in [
+        ("", "missing"),
+        ("  ", "missing"),
+        ("https://", "host is missing"),
+        ("ftp://example.com", "only https://"),
+        ("http://example.com", "loopback"),
+        ("http://10.0.0.1", "loopback"),
+        ("http://localhost.example.com", "loopback"),
+        ("user:pass@example.com", "before the @"),
+        ("https://user@example.com/", "before the @"),
+        ("example.com?x=1", "query"),
+        ("example.com#x", "fragment"),
+        ("https://example.com/api/v2/tenant/users", "keep \"example.com\""),
+        ("example.com:0", "1 to 65535"),
+        ("example.com:99999", "1 to 65535"),
+        ("example.com:", "1 to 65535"),
+        ("example.com:+80", "1 to 65535"),
+        ("example.com:80:80", "1 to 65535"),
+        ("[::1", "]"),
+        ("[::1]x", ":"),
+        ("[example.com]", "IPv6"),
+        ("fe80::1%eth0", "port"),
+        ("exa mple.com", "host name"),
+        ("-a.example.com", "host name"),
+        ("a..example.com", "host name"),
+        ("bücher.example", "xn--"),
+        ("300.1.1.1", "IPv4"),
+        ("1.2.3", "IPv4"),
+        ("example.com\\@evil.com", "@"),
+    ] {
+        let error = refusal(&Config::new(written, "id", "secret"));
+        assert!(error.to_string().contains("endpoint"), "{written:?}: {error}");
+        assert!(error.to_string().contains(says), "{written:?}: {error}");
+        let empty = written.trim().is_empty();
+        let kind = if empty { ErrorKind::Argument } else { ErrorKind::Config };
+        assert_eq!(error.kind(), kind, "{written:?}: {error}");
+    }
+    let leaky =
+        refusal(&Config::new("me:hunter2@example.com/?key=hunter3#hunter4", "id", "secret"));
+    assert!(!leaky.to_string().contains("hunter"), "{leaky}");
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let config = Config::new("example.com:0", "", "")
+        .timeout(Duration::ZERO)
+        .header("Content-Type", "text/plain")
+        .header("a b", "x")
+        .header("X-Tenant-Id", "line\r\nbreak")
+        .basic_auth(true);
+    let error = refusal(&config).to_string();
+    for part in [
+        "port",
+        "client_id is missing",
+        "client_secret is missing",
+        "less than one millisecond",
+        "Content-Type is set by the library",
+        "\"a b\" is not a header name",
+        "value of the header X-Tenant-Id",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn headers_that_the_library_governs_are_refused() {
+    for name in
+        ["Host", "authorization", "Content-Length", "Transfer-Encoding", "Connection", "", "a:b"]
+    {
+        let error = refusal(&Config::new("example.com", "id", "secret").header(name, "x"));
+        assert_eq!(error.kind(), ErrorKind::Argument, "{name:?}: {error}");
+    }
+}
+
+#[test]
+fn basic_authentication_cannot_carry_a_colon_in_the_client_id() {
+    let config = Config::new("example.com", "a:b", "secret");
+    Client::new(&config).expect("fine in a form");
+    assert!(refusal(&config.basic_auth(true)).to_string().contains("colon"));
+}
+
+#[test]
+fn enormous_durations_are_clamped() {
+    let tenant = Tenant::start();
+    let config = support::config(&tenant).timeout(Duration::MAX).expiry_margin(Duration::MAX);
+    let client = Client::new(&config).expect("a client");
+    client.token().expect("a token");
+    client.token_within(Duration::MAX).expect("a token");
+}
+
+#[test]
+fn a_secret_file_is_a_line_of_text() {
+    let tenant = Tenant::start();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("secret");
+    let write = |secret: &str| std::fs::write(&file, secret).expect("written");
+    for ending in ["", "\n", "\r\n"] {
+        write(&(tenant.client_secret() + ending));
+        let config = support::config(&tenant).client_secret_file(&file);
+        Client::new(&config).expect("a client").token().expect("a token");
+    }
+    write(&(tenant.client_secret() + "\n\n"));
+    let config = support::config(&tenant).client_secret_file(&file);
+    let client = Client::new(&config).expect("a client");
+    let error = client.token().expect_err("one line break is not part of it, the other is");
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(client.set_client_secret("x").is_err_and(|error| error.kind() == ErrorKind::Argument));
+
+    write("");
+    let error = refusal(&config);
+    assert!(error.to_string().contains("empty") && error.is_retryable(), "{error}");
+    std::fs::write(&file, [0xff, 0xfe]).expect("written");
+    assert!(refusal(&config).to_string().contains("not UTF-8"));
+    std::fs::write(&file, vec![b'x'; 70_000]).expect("written");
+    assert!(refusal(&config).to_string().contains("64 KiB"));
+}

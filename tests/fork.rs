@@ -1,0 +1,62 @@
+//! A client survives a fork at any moment, in the child and in the parent.
+
+mod support;
+
+use std::process::Command;
+use std::time::Duration;
+
+use support::native::{Library, Program, has, root, shared_library, succeed, with_tenant};
+use support::tenant::{Answer, Tenant};
+
+#[test]
+fn a_thousand_forks_under_load_lose_nothing() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let program =
+        Program::compile("cc", "tests/c/fork.c", &["-std=gnu11", "-pthread"], Library::Shared);
+    // Tokens so short that a flight is under way most of the time.
+    let tenant = Tenant::builder()
+        .life(Duration::from_secs(3))
+        .delay(Duration::from_millis(200))
+        .fresh_token_every_time()
+        .start();
+    let mut command = program.command();
+    command.arg("1000").env("ONEACCESS_ADDRESS", format!("127.0.0.1:{}", tenant.port()));
+    let printed = succeed(with_tenant(&mut command, &tenant));
+    let tokens: usize = printed.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+    assert!(tokens >= 990, "{printed}");
+    assert!(tenant.requests() > 500, "children made requests of their own");
+}
+
+#[test]
+fn the_child_of_a_python_fork_can_use_the_client() {
+    if !has("python3", "python3") {
+        return;
+    }
+    let tenant = Tenant::start();
+    let library = shared_library();
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", "60", "python3"]).arg(root().join("tests/fork.py"));
+    command.env("ONEACCESS_LIBRARY", library.path().join("liboneaccess.so.0"));
+    assert_eq!(succeed(with_tenant(&mut command, &tenant)), "ok\n");
+    // The parent's request, and one of the child that rejected the token.
+    assert_eq!(tenant.requests(), 2);
+}
+
+#[test]
+fn a_child_does_not_wait_for_a_flight_of_its_parent() {
+    if !has("python3", "python3") {
+        return;
+    }
+    let tenant = Tenant::start();
+    tenant.next(Answer::Hang);
+    let library = shared_library();
+    let mut command = Command::new("timeout");
+    command
+        .args(["-s", "KILL", "60", "python3"])
+        .arg(root().join("tests/fork.py"))
+        .arg("in-flight");
+    command.env("ONEACCESS_LIBRARY", library.path().join("liboneaccess.so.0"));
+    assert_eq!(succeed(with_tenant(&mut command, &tenant)), "ok\n");
+}

@@ -1,0 +1,89 @@
+//! The release artefacts that `make` builds: names, size, exported symbols.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use support::native::{has, root, succeed};
+
+/// Builds them where the tests were built, once.
+static CAPI: LazyLock<PathBuf> = LazyLock::new(|| {
+    let test = std::env::current_exe().expect("the test program");
+    let target = test.ancestors().nth(3).expect("target/debug/deps/test").to_owned();
+    let mut make = Command::new("make");
+    make.current_dir(root()).arg(format!("TARGET_DIR={}", target.display()));
+    // Cargo tells its children about the package under test, which is not what make builds.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
+            make.env_remove(name);
+        }
+    }
+    succeed(&mut make);
+    target.join("capi")
+});
+
+fn declared() -> BTreeSet<String> {
+    let header = std::fs::read_to_string(root().join("include/oneaccess.h")).expect("the header");
+    let code = header.lines().filter(|line| !line.starts_with([' ', '/', '#']));
+    code.filter_map(|line| {
+        let (before, _) = line.split_once('(')?;
+        let name = before.rsplit([' ', '*']).next()?;
+        name.starts_with("oneaccess_").then(|| name.to_owned())
+    })
+    .collect()
+}
+
+fn defined(arguments: &[&str], library: &Path) -> BTreeSet<String> {
+    let listed = succeed(Command::new("nm").args(arguments).arg(library));
+    listed.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
+    if has("make", "make") && has("nm", "binutils") {
+        let exported = defined(&["-D", "--defined-only"], &CAPI.join("liboneaccess.so"));
+        assert_eq!(exported, declared());
+        assert!(exported.len() > 40);
+    }
+}
+
+#[test]
+fn the_static_library_defines_what_the_header_declares() {
+    if has("make", "make") && has("nm", "binutils") {
+        let all = defined(&["-g", "--defined-only"], &CAPI.join("liboneaccess.a"));
+        let ours: BTreeSet<String> =
+            all.into_iter().filter(|name| name.starts_with("oneaccess_")).collect();
+        assert_eq!(ours, declared());
+    }
+}
+
+#[test]
+fn the_shared_library_is_small_named_and_never_unloaded() {
+    if has("make", "make") && has("readelf", "binutils") {
+        let name = format!("liboneaccess.so.{}", env!("CARGO_PKG_VERSION"));
+        let library = CAPI.join(&name);
+        for link in ["liboneaccess.so", "liboneaccess.so.0"] {
+            let target = std::fs::canonicalize(CAPI.join(link)).expect("a link");
+            assert_eq!(target, std::fs::canonicalize(&library).expect("the library"));
+        }
+        let size = std::fs::metadata(&library).expect("the library").len();
+        assert!(size <= 1_900_000, "{size} bytes");
+        let dynamic = succeed(Command::new("readelf").args(["-d", "-W"]).arg(&library));
+        for entry in ["[liboneaccess.so.0]", "NODELETE", "BIND_NOW"] {
+            assert!(dynamic.contains(entry), "{entry}: {dynamic}");
+        }
+        let needed: Vec<&str> = dynamic.lines().filter(|line| line.contains("(NEEDED)")).collect();
+        let known = ["libc.so", "libgcc_s.so", "ld-linux"];
+        assert!(
+            needed.iter().all(|line| known.iter().any(|name| line.contains(name))),
+            "{needed:?}"
+        );
+        let segments = succeed(Command::new("readelf").args(["-l", "-W"]).arg(&library));
+        let stack = segments.lines().find(|line| line.contains("GNU_STACK")).expect("a stack");
+        assert!(segments.contains("GNU_RELRO") && !stack.contains('E'), "{segments}");
+        assert!(!dynamic.contains("TEXTREL"));
+    }
+}
