@@ -208,3 +208,7 @@ impl Cache {
 fn address(token: &Arc<Token>) -> usize {
     Arc::as_ptr(token).addr()
 }
+
+#[cfg(test)]
+#[path = "../../tests/freshness/flight.rs"]
+mod flight;

@@ -1,0 +1,233 @@
+//! The cache with real threads and clocks: who waits, who flies, who is told what. The source is a
+//! double, so that it can panic and hang in ways that a server cannot cause.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Calls the script with the number of the request, from 1.
+struct Scripted<F> {
+    requests: AtomicUsize,
+    longest_time: Mutex<Duration>,
+    script: F,
+}
+
+impl<F: Fn(usize) -> Result<Grant, Error>> Scripted<F> {
+    fn new(script: F) -> Scripted<F> {
+        Scripted { requests: AtomicUsize::new(0), longest_time: Mutex::default(), script }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl<F: Fn(usize) -> Result<Grant, Error>> Source for Scripted<F> {
+    fn request(&self, timeout: Duration) -> Result<Grant, Error> {
+        let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut longest = self.longest_time.lock().unwrap();
+        *longest = timeout.max(*longest);
+        drop(longest);
+        (self.script)(number)
+    }
+
+    fn secret_changed(&self) -> bool {
+        false
+    }
+}
+
+fn grant(name: &str, life: Duration) -> Result<Grant, Error> {
+    Ok(Grant { token: Token::new(name, None, None), expires_in: life })
+}
+
+fn kind(result: Result<Lease, Error>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+#[test]
+fn sixty_four_threads_share_one_request_and_hear_of_it_together() {
+    let source = Scripted::new(|_| {
+        thread::sleep(100 * MS);
+        grant("t", 1800 * SECOND)
+    });
+    let cache = Cache::new(None);
+    let start = Barrier::new(64);
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                start.wait();
+                assert_eq!(cache.get(10 * SECOND, &source).unwrap().token.access_token(), "t");
+            });
+        }
+    });
+    assert_eq!(source.requests(), 1);
+    assert_eq!(cache.counts().waits, 63);
+}
+
+#[test]
+fn no_lock_is_held_while_a_request_is_under_way() {
+    let cache = Cache::new(None);
+    let source = Scripted::new(|_| {
+        // Each of these would wait for ever if the flyer held the lock.
+        assert!(cache.cached().is_none());
+        cache.refresh_in();
+        cache.reject("x");
+        cache.secret_changed();
+        cache.counts();
+        cache.last_error();
+        grant("t", 1800 * SECOND)
+    });
+    assert!(cache.get(SECOND, &source).is_ok());
+}
+
+#[test]
+fn a_flyer_that_panics_ends_its_flight_as_internal_and_costs_nobody_else_anything() {
+    let source = Scripted::new(|number| match number {
+        1 => {
+            thread::sleep(100 * MS);
+            panic!("on purpose");
+        }
+        _ => grant("t", 1800 * SECOND),
+    });
+    let cache = Cache::new(None);
+    thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| kind(cache.get(SECOND / 2, &source)))).collect();
+        for call in calls {
+            assert_eq!(call.join().unwrap(), Some(ErrorKind::Internal));
+        }
+    });
+    assert_eq!(source.requests(), 1);
+    thread::sleep(1300 * MS);
+    assert!(cache.get(SECOND, &source).is_ok());
+}
+
+#[test]
+fn a_flyer_that_never_comes_back_is_abandoned_and_its_late_answer_changes_nothing() {
+    let released = Barrier::new(2);
+    let source = Scripted::new(|number| match number {
+        1 => {
+            released.wait();
+            grant("late", 1800 * SECOND)
+        }
+        _ => grant("new", 1800 * SECOND),
+    });
+    let cache = Cache::new(None);
+    thread::scope(|scope| {
+        let stuck = scope.spawn(|| cache.get(200 * MS, &source).unwrap().token);
+        thread::sleep(50 * MS);
+        let start = Instant::now();
+        assert_eq!(kind(cache.get(300 * MS, &source)), Some(ErrorKind::Timeout));
+        assert!(start.elapsed() < SECOND, "a waiter keeps its own deadline");
+        assert_eq!(cache.get(5 * SECOND, &source).unwrap().token.access_token(), "new");
+        released.wait();
+        assert_eq!(stuck.join().unwrap().access_token(), "new");
+    });
+    assert_eq!(cache.cached().unwrap().token.access_token(), "new");
+}
+
+#[test]
+fn close_ends_the_waiting_the_pausing_and_the_coming_call() {
+    let source = Scripted::new(|_| {
+        thread::sleep(300 * MS);
+        Err(Error::new(ErrorKind::Server, "503"))
+    });
+    let cache = Cache::new(None);
+    thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| kind(cache.get(30 * SECOND, &source)))).collect();
+        // In the pause after the first attempt.
+        thread::sleep(350 * MS);
+        let start = Instant::now();
+        cache.close();
+        for call in calls {
+            assert_eq!(call.join().unwrap(), Some(ErrorKind::Closed));
+        }
+        assert!(start.elapsed() < 600 * MS, "{:?}", start.elapsed());
+    });
+    assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
+    assert!(cache.cached().is_none() && cache.refresh_in().is_none());
+    assert!(source.requests() <= 2);
+}
+
+#[test]
+fn a_failed_flight_is_told_to_all_who_waited_for_it() {
+    let source = Scripted::new(|_| {
+        thread::sleep(100 * MS);
+        Err(Error::new(ErrorKind::Protocol, "a portal"))
+    });
+    let cache = Cache::new(None);
+    thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..16).map(|_| scope.spawn(|| cache.get(10 * SECOND, &source).err())).collect();
+        for call in calls {
+            let error = call.join().unwrap().expect("an error");
+            assert_eq!((error.kind(), error.is_remembered()), (ErrorKind::Protocol, false));
+        }
+    });
+    assert_eq!(source.requests(), 1);
+    let error = cache.get(10 * SECOND, &source).err().expect("the backoff's error");
+    assert!(error.is_remembered() && error.retry_after().is_some());
+}
+
+#[test]
+fn an_ageing_token_is_everybodys_at_once_while_one_caller_flies() {
+    let source = Scripted::new(|number| {
+        if number > 1 {
+            thread::sleep(400 * MS);
+        }
+        grant(&format!("t{number}"), 10 * SECOND)
+    });
+    // With a margin of half its life the token is ageing at once, and for four seconds or more.
+    let cache = Cache::new(Some(5 * SECOND));
+    cache.get(SECOND, &source).unwrap();
+    while cache.refresh_in() != Some(Duration::ZERO) {
+        thread::sleep(20 * MS);
+    }
+    let waited = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let start = Instant::now();
+                cache.get(30 * SECOND, &source).unwrap();
+                if start.elapsed() > 200 * MS {
+                    waited.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!((waited.load(Ordering::SeqCst), source.requests()), (1, 2));
+    assert!(*source.longest_time.lock().unwrap() <= 3 * SECOND);
+}
+
+#[test]
+fn a_lease_lasts_no_longer_than_its_token_is_fresh() {
+    let source = Scripted::new(|_| grant("t", 1800 * SECOND));
+    let cache = Cache::new(None);
+    let lease = cache.get(SECOND, &source).unwrap();
+    assert!(cache.is_current(&lease.token));
+    assert!(lease.fresh_for <= (1800 - 30 - 150) * SECOND && lease.fresh_for >= 1400 * SECOND);
+    cache.reject("another");
+    assert!(cache.is_current(&lease.token));
+    cache.reject("t");
+    assert!(!cache.is_current(&lease.token));
+}
+
+#[test]
+fn the_cache_of_a_child_has_the_token_and_nothing_locked() {
+    let source = Scripted::new(|_| grant("t", 1800 * SECOND));
+    let parent = Cache::new(None);
+    parent.get(SECOND, &source).unwrap();
+    let _held_by_a_thread_that_is_gone = parent.lock();
+    let child = parent.for_child(None);
+    assert_eq!(child.get(SECOND, &source).unwrap().token.access_token(), "t");
+    assert_eq!(source.requests(), 1);
+    parent.closed.store(true, Ordering::SeqCst);
+    assert_eq!(kind(parent.for_child(None).get(SECOND, &source)), Some(ErrorKind::Closed));
+}
