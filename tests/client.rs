@@ -1,0 +1,263 @@
+//! A client against a tenant: one request for everybody, outages, rejections, rotated secrets,
+//! renewal. How a token ages is tested with the rules, in `tests/freshness`.
+
+mod support;
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oneaccess::{Client, ErrorKind, Stat};
+use support::tenant::{Answer, Tenant};
+use support::{client, config};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Runs a call in many threads at once.
+fn at_once<T: Send>(threads: usize, call: impl Fn() -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        let run = || {
+            start.wait();
+            call()
+        };
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    })
+}
+
+#[test]
+fn many_threads_make_one_request() {
+    let tenant = Tenant::builder().delay(Duration::from_millis(200)).start();
+    let client = client(&tenant);
+    let tokens = at_once(64, || client.token().expect("a token").access_token().to_owned());
+    assert!(tokens.iter().all(|token| Some(token) == tenant.current_token().as_ref()));
+    assert_eq!((tenant.requests(), tenant.connections()), (1, 1));
+    for _ in 0..10_000 {
+        client.token().expect("a token");
+    }
+    assert_eq!(tenant.requests(), 1);
+    assert_eq!(client.stat(Stat::Waits), 63);
+}
+
+#[test]
+fn clients_in_one_thread_do_not_mix_up_their_tokens() {
+    let tenants = [Tenant::start(), Tenant::start()];
+    let clients = tenants.each_ref().map(client);
+    for _ in 0..3 {
+        for (tenant, client) in tenants.iter().zip(&clients) {
+            let token = client.token().expect("a token");
+            assert_eq!(Some(token.access_token()), tenant.current_token().as_deref());
+            let cached = client.cached_token().expect("a token");
+            assert_eq!(token.access_token(), cached.access_token());
+        }
+    }
+    drop(clients);
+    let [one, _] = tenants.each_ref().map(client);
+    one.close();
+    assert!(one.cached_token().is_none());
+}
+
+#[test]
+fn no_connection_is_kept_and_the_tls_session_is_resumed() {
+    let tenant = Tenant::builder().fresh_token_every_time().start();
+    let client = client(&tenant);
+    for round in 0..4 {
+        let token = client.token().expect("a token");
+        assert_eq!(tenant.connections(), round + 1);
+        assert_eq!(tenant.handshakes_resumed(), round);
+        let start = Instant::now();
+        while tenant.open_connections() > 0 {
+            assert!(start.elapsed() < 5 * SECOND, "the connection stays open");
+            thread::sleep(Duration::from_millis(10));
+        }
+        if round == 0 {
+            client.reject(token.access_token());
+        } else {
+            wait_until_a_rejection_counts(&client, token.access_token());
+        }
+    }
+}
+
+fn wait_until_a_rejection_counts(client: &Client, access_token: &str) {
+    let before = client.stat(Stat::Rejections);
+    let start = Instant::now();
+    while client.stat(Stat::Rejections) == before {
+        assert!(start.elapsed() < 20 * SECOND);
+        thread::sleep(Duration::from_millis(20));
+        client.reject(access_token);
+    }
+}
+
+#[test]
+fn a_hundred_rejections_of_one_token_cost_one_request() {
+    let tenant = Tenant::start();
+    let client = client(&tenant);
+    let old = client.token().expect("a token").access_token().to_owned();
+    tenant.revoke();
+    let new = at_once(100, || {
+        client.reject(&old);
+        client.token().expect("a token").access_token().to_owned()
+    });
+    assert_eq!(tenant.requests(), 2);
+    assert!(new.iter().any(|new| *new != old));
+    assert_ne!(client.token().expect("a token").access_token(), old);
+    // What a lack of permission looks like: the new token is rejected too, at once and often.
+    for _ in 0..100 {
+        client.reject(client.token().expect("a token").access_token());
+    }
+    assert_eq!(tenant.requests(), 2);
+}
+
+#[test]
+fn an_outage_while_the_token_is_usable_is_nobodys_error() {
+    // With a margin of half its life the token is ageing within seconds.
+    let tenant = Tenant::builder().life(12 * SECOND).fresh_token_every_time().start();
+    let client = Client::new(&config(&tenant).expiry_margin(6 * SECOND)).expect("a client");
+    let first = client.token().expect("a token");
+    tenant.always(Answer::status(503));
+    while client.refresh_in() != Some(Duration::ZERO) {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(client.last_error().is_none());
+    let (start, before) = (Instant::now(), tenant.requests());
+    while start.elapsed() < 3 * SECOND {
+        let token = client.token().expect("the old token does");
+        assert_eq!(token.access_token(), first.access_token());
+        thread::sleep(Duration::from_millis(5));
+    }
+    let requests = tenant.requests() - before;
+    // One flight while it was ageing, at least one of up to three attempts since.
+    assert!((2..=8).contains(&requests), "{requests}");
+    let hidden = client.last_error().expect("an operator sees it");
+    assert_eq!((hidden.kind(), hidden.http_status()), (ErrorKind::Server, 503));
+    assert!(client.stat(Stat::Failures) >= 1);
+    assert!(client.refresh_in() > Some(Duration::ZERO), "not before the backoff ends");
+
+    tenant.normal();
+    while client.token().expect("a token").access_token() == first.access_token() {
+        assert!(start.elapsed() < 20 * SECOND);
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(client.last_error().is_none());
+}
+
+#[test]
+fn a_call_that_may_not_wait_gets_what_is_there() {
+    let tenant = Tenant::start();
+    let client = client(&tenant);
+    let error = client.token_within(Duration::ZERO).expect_err("nothing there");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(client.cached_token().is_none());
+    assert_eq!((tenant.connections(), client.refresh_in()), (0, Some(Duration::ZERO)));
+    client.token().expect("a token");
+    client.token_within(Duration::ZERO).expect("from memory");
+    let refresh = client.refresh_in().expect("open");
+    assert!(refresh > 1400 * SECOND && refresh < 1800 * SECOND, "{refresh:?}");
+    assert!(client.stat(Stat::TokenRemainingMs) > 1_790_000);
+    assert!((0..10_000).contains(&client.stat(Stat::TokenAgeMs)));
+}
+
+#[test]
+fn a_tenant_that_hangs_costs_every_caller_its_own_time_and_no_more() {
+    let tenant = Tenant::start();
+    tenant.always(Answer::Hang);
+    let client = client(&tenant);
+    let times = at_once(8, || {
+        let start = Instant::now();
+        let error = client.token_within(SECOND).expect_err("no token");
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        start.elapsed()
+    });
+    assert!(times.iter().all(|time| *time < SECOND * 3 / 2), "{times:?}");
+}
+
+#[test]
+fn a_denial_is_remembered_and_a_changed_secret_forgets_it() {
+    let tenant = Tenant::start();
+    let client = client(&tenant);
+    let right = tenant.client_secret();
+    client.set_client_secret("wrong").expect("set");
+    let errors = at_once(50, || client.token().expect_err("denied"));
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::Denied));
+    let error = client.token().expect_err("denied");
+    assert!(error.is_remembered() && error.retry_after() > Some(2 * SECOND), "{error:?}");
+    assert_eq!((tenant.requests(), client.stat(Stat::Denials)), (1, 1));
+    client.set_client_secret(&right).expect("set");
+    client.token().expect("a token");
+    assert_eq!(tenant.requests(), 2);
+}
+
+#[test]
+fn a_rotated_secret_file_just_works_and_one_that_vanished_costs_no_token() {
+    let tenant = Tenant::builder().life(12 * SECOND).fresh_token_every_time().start();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, tenant.client_secret()).expect("written");
+    let config = config(&tenant).client_secret_file(&file).expiry_margin(6 * SECOND);
+    let client = Client::new(&config).expect("a client");
+    let first = client.token().expect("a token");
+
+    std::fs::remove_file(&file).expect("removed");
+    while client.refresh_in() != Some(Duration::ZERO) {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(client.token().expect("the old one").access_token(), first.access_token());
+    let hidden = client.last_error().expect("an error");
+    assert_eq!((hidden.kind(), hidden.is_retryable()), (ErrorKind::Config, true));
+
+    tenant.set_client_secret("rotated");
+    std::fs::write(&file, "rotated\n").expect("written");
+    let start = Instant::now();
+    while client.token().expect("a token").access_token() == first.access_token() {
+        assert!(start.elapsed() < 20 * SECOND);
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_denied_secret_file_is_looked_at_again_before_its_denial_ends() {
+    let tenant = Tenant::start();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "old").expect("written");
+    let client = Client::new(&config(&tenant).client_secret_file(&file)).expect("a client");
+    assert_eq!(client.token().expect_err("denied").kind(), ErrorKind::Denied);
+    std::fs::write(&file, tenant.client_secret()).expect("written");
+    let start = Instant::now();
+    while client.token().is_err() {
+        assert!(start.elapsed() < 4 * SECOND, "a denial lasts 5 s");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(tenant.requests(), 2);
+}
+
+#[test]
+fn close_ends_a_request_under_way() {
+    let tenant = Tenant::start();
+    tenant.always(Answer::Hang);
+    let client = client(&tenant);
+    thread::scope(|scope| {
+        let calls = [(); 4].map(|()| scope.spawn(|| client.token().expect_err("closed").kind()));
+        while tenant.requests() == 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let start = Instant::now();
+        client.clone().close();
+        for call in calls {
+            assert_eq!(call.join().expect("no panic"), ErrorKind::Closed);
+        }
+        assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+    });
+    assert_eq!(client.token().expect_err("closed").kind(), ErrorKind::Closed);
+    assert_eq!(client.refresh_in(), None);
+}
+
+#[test]
+fn a_token_outlives_its_client_and_its_thread() {
+    let tenant = Tenant::start();
+    let token = thread::scope(|scope| {
+        scope.spawn(|| client(&tenant).token().expect("a token")).join().expect("no panic")
+    });
+    assert_eq!(Some(token.access_token()), tenant.current_token().as_deref());
+}
