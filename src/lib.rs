@@ -1,4 +1,28 @@
-//! Access tokens of Huawei Cloud OneAccess (also sold as Bamboocloud), kept fresh.
+//! Access tokens for the management APIs of Huawei Cloud OneAccess (also sold as Bamboocloud), kept
+//! fresh: blocking, for programs with threads.
+//!
+//! ```no_run
+//! use oneaccess::{Client, Config};
+//!
+//! let config = Config::new("example.huaweioneaccess.com", "client-id", "client-secret");
+//! let client = Client::new(&config)?;
+//! // Before every use, from any thread: mostly from memory.
+//! let token = client.token()?;
+//! println!("Authorization: {}", token.authorization());
+//! # Ok::<(), oneaccess::Error>(())
+//! ```
+//!
+//! [`Config`] holds the settings, [`Client`] gives a [`Token`] or an [`Error`]. A client starts no
+//! thread, except that a name lookup under a deadline borrows one, and can be used by the child of a
+//! `fork` (Linux).
+//!
+//! Events go to the [`log`] facade below the target `oneaccess`, without secrets. Cap the target
+//! `ureq_proto` at debug: at trace it shows answers, tokens included.
+//!
+//! # Features
+//! `capi` (default): the C ABI of `include/oneaccess.h`. Rust programs want `default-features = false`:
+//! a shared library that depends on this crate would otherwise export our C symbols as its own.
+#![warn(missing_docs)]
 
 mod cache;
 mod client;

@@ -105,6 +105,10 @@ impl Cache {
                 let what = "a bug in this library ended a request; please report it";
                 Err(Error::new(ErrorKind::Internal, what))
             });
+            match &answer {
+                Ok(grant) => log::debug!("a token with a life of {:?}", grant.expires_in),
+                Err(error) => log::warn!("no token: {error}"),
+            }
             state = self.lock();
             if self.closed.load(Ordering::Relaxed) {
                 state.give_up(caller);
