@@ -1,11 +1,12 @@
-# make           release artefacts of the C library: target/capi/
-# make install   into PREFIX (default /usr/local), below DESTDIR if set
-# make uninstall
+# make             release artefacts of the C library: target/capi/
+# make install     puts them below PREFIX (default /usr/local), itself below DESTDIR if that is set
+# make uninstall   with the same variables
 
 PREFIX     = /usr/local
 LIBDIR     = $(PREFIX)/lib
 INCLUDEDIR = $(PREFIX)/include
 CARGO      = cargo
+INSTALL    = install
 STRIP      = strip
 # Where cargo builds; set it when the source is read-only.
 TARGET_DIR = target
@@ -14,9 +15,17 @@ version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 major   := $(firstword $(subst ., ,$(version)))
 capi    := $(TARGET_DIR)/capi
 shared  := liboneaccess.so.$(version)
+native  := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 sources := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
 # One crate type at a time: together with an rlib cargo silently leaves LTO out.
 build    = $(CARGO) rustc --release --locked --lib --target-dir $(TARGET_DIR) --crate-type
+
+pkgconfig = $(DESTDIR)$(LIBDIR)/pkgconfig
+cmake     = $(DESTDIR)$(LIBDIR)/cmake/oneaccess
+include_from_cmake = $(shell realpath -m --relative-to=$(LIBDIR)/cmake/oneaccess $(INCLUDEDIR))
+fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+  -e 's|@VERSION@|$(version)|' -e 's|@MAJOR@|$(major)|' -e 's|@NATIVE@|$(native)|' \
+  -e 's|@INCLUDE_FROM_CMAKE@|$(include_from_cmake)|'
 
 all: $(capi)/$(shared) $(capi)/liboneaccess.a
 
@@ -32,7 +41,24 @@ $(capi)/liboneaccess.a: $(sources) | $(capi)/$(shared)
 	cp $(TARGET_DIR)/release/liboneaccess.a $@
 	$(STRIP) --strip-unneeded $@
 
+install: all
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCLUDEDIR) $(pkgconfig) $(cmake)
+	$(INSTALL) -m 755 $(capi)/$(shared) $(DESTDIR)$(LIBDIR)
+	ln -sf $(shared) $(DESTDIR)$(LIBDIR)/liboneaccess.so.$(major)
+	ln -sf liboneaccess.so.$(major) $(DESTDIR)$(LIBDIR)/liboneaccess.so
+	$(INSTALL) -m 644 $(capi)/liboneaccess.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 include/oneaccess.h $(DESTDIR)$(INCLUDEDIR)
+	$(fill) packaging/oneaccess.pc.in > $(pkgconfig)/oneaccess.pc
+	$(fill) packaging/oneaccess-config.cmake.in > $(cmake)/oneaccess-config.cmake
+	$(fill) packaging/oneaccess-config-version.cmake.in > $(cmake)/oneaccess-config-version.cmake
+
+uninstall:
+	rm -f $(DESTDIR)$(LIBDIR)/liboneaccess.a $(DESTDIR)$(LIBDIR)/liboneaccess.so
+	rm -f $(DESTDIR)$(LIBDIR)/liboneaccess.so.$(major) $(DESTDIR)$(LIBDIR)/$(shared)
+	rm -f $(DESTDIR)$(INCLUDEDIR)/oneaccess.h $(pkgconfig)/oneaccess.pc
+	rm -rf $(cmake)
+
 clean:
 	rm -rf $(capi)
 
-.PHONY: all clean
+.PHONY: all install uninstall clean

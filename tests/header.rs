@@ -1,7 +1,9 @@
 //! The header is what cbindgen makes of `src/ffi.rs`; `BLESS=1` writes it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+const ABI: &str = "include/oneaccess.abi";
 const HEADER: &str = "include/oneaccess.h";
 
 fn generated() -> String {
@@ -39,4 +41,53 @@ fn header_is_up_to_date() {
         checked_in == generated,
         "{HEADER} is not what src/ffi.rs says; BLESS=1 cargo test --test header writes it"
     );
+}
+
+/// Declarations and numbers of the header, each on one line.
+fn declarations(header: &str) -> Vec<String> {
+    let number = |line: &str| {
+        let rest = line.strip_prefix("#define ")?;
+        let (name, value) = rest.split_once(' ')?;
+        let pinned = name.starts_with("ONEACCESS_ERROR_") || name.starts_with("ONEACCESS_STAT_");
+        pinned.then(|| format!("{name} {value}"))
+    };
+    let mut found: Vec<String> = header.lines().filter_map(number).collect();
+    let code: Vec<&str> =
+        header.lines().filter(|line| !line.starts_with(['#', '/', ' ', '}'])).collect();
+    // A declaration that goes on in the next line was cut there: those lines begin with blanks.
+    let whole = |start: &str| {
+        let from = &header[header.find(start).expect("it is from there")..];
+        let declaration = from.split(';').next().unwrap_or_default();
+        declaration.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let starts = code.iter().filter(|line| line.contains("oneaccess_") && !line.is_empty());
+    found.extend(starts.map(|line| whole(line)));
+    found
+}
+
+/// Which version brought what. Whatever stands there stays; what is new is added by `BLESS=1`.
+#[test]
+fn the_abi_only_grows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("checked in");
+    let declared = declarations(&read(HEADER));
+    assert!(declared.len() > 60, "{declared:?}");
+    let mut abi = read(ABI);
+    let known: BTreeMap<String, String> = abi
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(version, declaration)| (declaration.to_owned(), version.to_owned()))
+        .collect();
+    for (declaration, version) in &known {
+        assert!(declared.contains(declaration), "{version} has promised: {declaration}");
+    }
+    let new = declared.iter().filter(|declaration| !known.contains_key(*declaration));
+    let new: Vec<String> = new.map(|it| format!("{} {it}\n", env!("CARGO_PKG_VERSION"))).collect();
+    if std::env::var_os("BLESS").is_some() {
+        abi.extend(new);
+        std::fs::write(root.join(ABI), abi).expect("written");
+    } else {
+        assert!(new.is_empty(), "not in {ABI}; BLESS=1 adds it: {new:?}");
+    }
 }

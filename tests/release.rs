@@ -7,22 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use support::native::{has, root, succeed};
+use support::native::{has, make, root, succeed, target_folder};
 
 /// Builds them where the tests were built, once.
 static CAPI: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().expect("the test program");
-    let target = test.ancestors().nth(3).expect("target/debug/deps/test").to_owned();
-    let mut make = Command::new("make");
-    make.current_dir(root()).arg(format!("TARGET_DIR={}", target.display()));
-    // Cargo tells its children about the package under test, which is not what make builds.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
-            make.env_remove(name);
-        }
-    }
-    succeed(&mut make);
-    target.join("capi")
+    succeed(&mut make());
+    target_folder().join("capi")
 });
 
 fn declared() -> BTreeSet<String> {

@@ -16,6 +16,8 @@ pub const NATIVE_LIBRARIES: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 pub enum Library {
     Shared,
     Static,
+    /// The program loads it by itself.
+    None,
 }
 
 pub fn root() -> &'static Path {
@@ -43,6 +45,29 @@ pub fn skip(why: &str) {
 fn built() -> PathBuf {
     let test = std::env::current_exe().expect("the test program");
     test.parent().expect("its folder").to_owned()
+}
+
+/// `target`, above `debug/deps`.
+pub fn target_folder() -> PathBuf {
+    built().ancestors().nth(2).expect("target").to_owned()
+}
+
+/// Without what cargo tells its children about the package under test.
+pub fn as_user(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// `make` at the top, building where the tests were built.
+pub fn make() -> Command {
+    let mut make = Command::new("make");
+    make.current_dir(root()).arg(format!("TARGET_DIR={}", target_folder().display()));
+    as_user(&mut make);
+    make
 }
 
 /// The shared library under the name that programs load.
@@ -79,6 +104,7 @@ impl Program {
             Library::Static => {
                 command.arg(built().join("liboneaccess.a")).args(NATIVE_LIBRARIES.split(' '));
             }
+            Library::None => {}
         }
         succeed(&mut command);
         Program { folder }

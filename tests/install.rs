@@ -1,0 +1,270 @@
+//! What `make install` puts where, and programs outside our tree that are built against it.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use support::native::{
+    Library, NATIVE_LIBRARIES, Program, as_user, has, make, root, succeed, target_folder,
+    with_tenant,
+};
+use support::tenant::Tenant;
+use tempfile::TempDir;
+
+/// An ordinary user's prefix, filled once.
+static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
+    let prefix = target_folder().join("installed");
+    succeed(make().arg("install").arg(format!("PREFIX={}", prefix.display())));
+    prefix
+});
+
+fn files_below(folder: &Path) -> Vec<String> {
+    let listed =
+        succeed(Command::new("find").arg(folder).args(["!", "-type", "d", "-printf", "%P\n"]));
+    let mut files: Vec<String> = listed.lines().map(str::to_owned).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn install_honours_destdir_and_uninstall_leaves_nothing() {
+    if !has("make", "make") {
+        return;
+    }
+    let stage = TempDir::new().expect("a folder");
+    let places = [
+        format!("DESTDIR={}", stage.path().display()),
+        "PREFIX=/usr".to_owned(),
+        "LIBDIR=/usr/lib/x86_64-linux-gnu".to_owned(),
+    ];
+    succeed(make().arg("install").args(&places));
+    let version = env!("CARGO_PKG_VERSION");
+    let lib = "usr/lib/x86_64-linux-gnu";
+    assert_eq!(
+        files_below(stage.path()),
+        [
+            "usr/include/oneaccess.h".to_owned(),
+            format!("{lib}/cmake/oneaccess/oneaccess-config-version.cmake"),
+            format!("{lib}/cmake/oneaccess/oneaccess-config.cmake"),
+            format!("{lib}/liboneaccess.a"),
+            format!("{lib}/liboneaccess.so"),
+            format!("{lib}/liboneaccess.so.0"),
+            format!("{lib}/liboneaccess.so.{version}"),
+            format!("{lib}/pkgconfig/oneaccess.pc"),
+        ]
+    );
+    let pc = std::fs::read_to_string(stage.path().join(lib).join("pkgconfig/oneaccess.pc"));
+    let pc = pc.expect("the pkg-config file");
+    assert!(pc.contains("prefix=/usr\n") && !pc.contains('@'), "{pc}");
+    assert!(pc.contains(&format!("Libs.private: {NATIVE_LIBRARIES}\n")), "{pc}");
+    succeed(make().arg("uninstall").args(&places));
+    assert_eq!(files_below(stage.path()), [""; 0]);
+}
+
+fn prints_a_working_header(program: &mut Command) {
+    let tenant = Tenant::start();
+    let printed = succeed(with_tenant(program, &tenant));
+    let token = tenant.current_token().expect("a token");
+    assert!(printed.contains(&format!("Authorization: Bearer {token}\n")), "{printed}");
+}
+
+fn shell(script: &str, folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-euc", script]).current_dir(folder);
+    command.env("PREFIX", &*PREFIX).env("PKG_CONFIG_PATH", PREFIX.join("lib/pkgconfig"));
+    command
+}
+
+/// The README's lines for a user of pkg-config.
+const PKG_CONFIG: [&str; 2] = [
+    "cc token.c $(pkg-config --cflags --libs oneaccess) -Wl,-rpath,$PREFIX/lib -o token",
+    "cc token.c $(pkg-config --cflags oneaccess) -l:liboneaccess.a \
+     $(pkg-config --static --libs oneaccess | sed 's/-loneaccess//') -o token",
+];
+
+#[test]
+fn a_project_with_pkg_config_links_both_libraries() {
+    if has("make", "make") && has("pkg-config", "pkg-config") {
+        for (script, shared) in PKG_CONFIG.into_iter().zip([true, false]) {
+            let folder = TempDir::new().expect("a folder");
+            let source = root().join("examples-c/token.c");
+            std::fs::copy(source, folder.path().join("token.c")).expect("copied");
+            // The library's folder must come before it.
+            let script = script.replace("-l:", "-L$PREFIX/lib -l:");
+            succeed(&mut shell(&script, folder.path()));
+            let needed =
+                succeed(Command::new("readelf").args(["-d"]).arg(folder.path().join("token")));
+            assert_eq!(needed.contains("[liboneaccess.so.0]"), shared, "{needed}");
+            prints_a_working_header(&mut Command::new(folder.path().join("token")));
+        }
+    }
+}
+
+const CMAKE: &str = "\
+cmake_minimum_required(VERSION 3.10)
+project(consumer C CXX)
+find_package(oneaccess 0.1 REQUIRED)
+add_executable(in_c token.c)
+add_executable(in_cpp token.cpp)
+set_target_properties(in_cpp PROPERTIES CXX_STANDARD 17)
+target_link_libraries(in_c oneaccess::oneaccess)
+target_link_libraries(in_cpp oneaccess::oneaccess)
+";
+
+#[test]
+fn a_project_with_cmake_links_both_libraries_in_c_and_cpp() {
+    if has("make", "make") && has("cmake", "cmake") {
+        for (flag, shared) in [("OFF", true), ("ON", false)] {
+            let folder = TempDir::new().expect("a folder");
+            std::fs::write(folder.path().join("CMakeLists.txt"), CMAKE).expect("written");
+            for name in ["token.c", "token.cpp"] {
+                let source = root().join("examples-c").join(name);
+                std::fs::copy(source, folder.path().join(name)).expect("copied");
+            }
+            let script = format!(
+                "cmake -DCMAKE_PREFIX_PATH=$PREFIX -DONEACCESS_STATIC={flag} . && cmake --build ."
+            );
+            succeed(&mut shell(&script, folder.path()));
+            for name in ["in_c", "in_cpp"] {
+                let program = folder.path().join(name);
+                let needed = succeed(Command::new("readelf").arg("-d").arg(&program));
+                assert_eq!(needed.contains("[liboneaccess.so.0]"), shared, "{needed}");
+                prints_a_working_header(&mut Command::new(program));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_version_that_is_too_new_is_not_found() {
+    if has("make", "make") && has("cmake", "cmake") {
+        let folder = TempDir::new().expect("a folder");
+        let project = CMAKE.replace("oneaccess 0.1 ", "oneaccess 0.999 ");
+        std::fs::write(folder.path().join("CMakeLists.txt"), project).expect("written");
+        let mut cmake = shell("cmake -DCMAKE_PREFIX_PATH=$PREFIX .", folder.path());
+        let output = cmake.output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("0.999"), "{said}");
+    }
+}
+
+/// Another Rust library in the same program, each with a standard library of its own.
+const OTHER: &str = r#"
+#[unsafe(no_mangle)]
+pub extern "C" fn other() -> i32 {
+    std::thread::spawn(|| "17".parse().unwrap()).join().unwrap()
+}
+"#;
+
+#[test]
+fn a_program_links_us_and_another_rust_library() {
+    if !has("make", "make") || !has("cc", "gcc") {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let token = std::fs::read_to_string(root().join("examples-c/token.c")).expect("the example");
+    let main = token.replace(
+        "int main(void)\n{",
+        "int other(void);\nint main(void)\n{\n    if (other() != 17)\n        return 3;",
+    );
+    std::fs::write(folder.path().join("main.c"), main).expect("written");
+    std::fs::write(folder.path().join("other.rs"), OTHER).expect("written");
+    for (kind, ours) in [
+        ("cdylib", "-L$PREFIX/lib -loneaccess -Wl,-rpath,$PREFIX/lib"),
+        ("staticlib", "-L$PREFIX/lib -loneaccess -Wl,-rpath,$PREFIX/lib"),
+        ("staticlib", "$PREFIX/lib/liboneaccess.a -Wl,--allow-multiple-definition"),
+    ] {
+        let script = format!(
+            "rm -f libother.*; rustc --edition 2024 -O --crate-type {kind} other.rs
+             cc main.c -I$PREFIX/include {ours} ./libother.* {NATIVE_LIBRARIES} -Wl,-rpath,. -o main"
+        );
+        succeed(&mut shell(&script, folder.path()));
+        prints_a_working_header(Command::new("./main").current_dir(folder.path()));
+    }
+}
+
+#[test]
+fn a_host_of_plugins_loads_and_unloads_the_library_a_hundred_times() {
+    if has("make", "make") && has("cc", "gcc") {
+        let flags = ["-std=gnu11", "-pthread", "-ldl"];
+        let program = Program::compile("cc", "tests/c/plugin.c", &flags, Library::None);
+        let tenant = Tenant::start();
+        let mut command = program.command();
+        command.arg(PREFIX.join("lib/liboneaccess.so.0"));
+        assert_eq!(succeed(with_tenant(&mut command, &tenant)), "ok\n");
+        assert_eq!(tenant.requests(), 100);
+    }
+}
+
+const DEPENDENT: &str = r#"
+[package]
+name = "dependent"
+version = "0.1.0"
+edition = "2024"
+[lib]
+crate-type = ["cdylib"]
+[dependencies]
+"#;
+
+#[test]
+fn a_rust_library_that_depends_on_us_as_the_readme_says_exports_none_of_our_symbols() {
+    if !has("nm", "binutils") {
+        return;
+    }
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let line = readme.lines().find(|line| line.starts_with("oneaccess = {")).expect("the line");
+    let here = format!("path = {:?}", root().display().to_string());
+    let folder = TempDir::new().expect("a folder");
+    let manifest = DEPENDENT.to_owned() + &line.replace("version = \"0.1\"", &here);
+    std::fs::write(folder.path().join("Cargo.toml"), manifest).expect("written");
+    std::fs::create_dir(folder.path().join("src")).expect("made");
+    let library = "#[unsafe(no_mangle)] pub extern \"C\" fn dependent() -> bool {
+        oneaccess::Client::new(&oneaccess::Config::from_env()).is_ok()
+    }";
+    std::fs::write(folder.path().join("src/lib.rs"), library).expect("written");
+    std::fs::copy(root().join("Cargo.lock"), folder.path().join("Cargo.lock")).expect("copied");
+    let target = target_folder().join("dependent");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet"]).current_dir(folder.path());
+    succeed(as_user(&mut cargo).env("CARGO_TARGET_DIR", &target));
+    let library = target.join("debug/libdependent.so");
+    let exported = succeed(Command::new("nm").args(["-D", "--defined-only"]).arg(library));
+    assert!(exported.contains(" dependent") && !exported.contains("oneaccess_"), "{exported}");
+}
+
+#[test]
+fn the_packaged_crate_builds_from_a_read_only_source() {
+    if !has("make", "make") || !has("tar", "tar") {
+        return;
+    }
+    let target = target_folder();
+    let mut package = Command::new("cargo");
+    package
+        .args(["package", "--quiet", "--no-verify", "--allow-dirty", "--target-dir"])
+        .arg(&target);
+    succeed(as_user(package.current_dir(root())));
+    let name = concat!("oneaccess-", env!("CARGO_PKG_VERSION"));
+    let folder = TempDir::new().expect("a folder");
+    let archive = target.join(format!("package/{name}.crate"));
+    succeed(Command::new("tar").arg("xf").arg(archive).arg("-C").arg(folder.path()));
+    let source = folder.path().join(name);
+    let before = files_below(&source);
+    for wanted in ["Cargo.lock", "Makefile", "include/oneaccess.h", "packaging/oneaccess.pc.in"] {
+        assert!(before.iter().any(|file| file == wanted), "{wanted}: {before:?}");
+    }
+    succeed(Command::new("chmod").args(["-R", "a-w"]).arg(&source));
+    let stage = format!("DESTDIR={}", folder.path().join("stage").display());
+    let mut make = make();
+    // What make built of our own tree must not do for it.
+    let built = folder.path().join("target");
+    make.current_dir(&source)
+        .args(["install", &stage])
+        .arg(format!("TARGET_DIR={}", built.display()));
+    make.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
+    succeed(&mut make);
+    assert_eq!(files_below(&source), before);
+    assert_eq!(files_below(&folder.path().join("stage")).len(), 8);
+    succeed(Command::new("chmod").args(["-R", "u+w"]).arg(&source));
+}
