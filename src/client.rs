@@ -79,7 +79,10 @@ impl Client {
         let engine = self.engine();
         match Recent::token(&engine.cache) {
             Some(token) => Ok(token),
-            None => Ok(Recent::keep(engine.cache.get(timeout, &engine.exchange)?)),
+            None => {
+                let timeout = timeout.min(Config::LONGEST);
+                Ok(Recent::keep(engine.cache.get(timeout, &engine.exchange)?))
+            }
         }
     }
 

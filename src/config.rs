@@ -11,7 +11,6 @@ use crate::error::{Error, ErrorKind};
 
 const TOKEN_PATH: &str = "/api/v2/tenant/token";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The settings of a [`Client`](crate::Client). Mistakes are remembered, and reported by
 /// [`Client::new`](crate::Client::new).
@@ -47,6 +46,9 @@ pub(crate) enum ProxySetting {
 }
 
 impl Config {
+    /// No duration is longer: a day.
+    pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
     /// The three things every client needs.
     ///
     /// The endpoint is `host`, `host:port`, `https://host/` or the whole token URL as the console
@@ -164,14 +166,14 @@ impl Config {
         if timeout < Duration::from_millis(1) {
             self.mistake(ErrorKind::Argument, "the timeout is less than one millisecond");
         }
-        self.timeout = timeout.min(LONGEST);
+        self.timeout = timeout.min(Config::LONGEST);
         self
     }
 
     /// How long before its expiry a token counts as spent, since it may die under way. Default:
     /// 30 seconds, or a twentieth of the token's life if that is less. Never more than half of it.
     pub fn expiry_margin(mut self, margin: Duration) -> Config {
-        self.expiry_margin = Some(margin.min(LONGEST));
+        self.expiry_margin = Some(margin.min(Config::LONGEST));
         self
     }
 

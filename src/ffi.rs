@@ -617,3 +617,7 @@ fn unix_seconds(time: SystemTime) -> i64 {
 fn milliseconds_up(time: Duration) -> i64 {
     i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+#[path = "../tests/ffi/mod.rs"]
+mod tests;

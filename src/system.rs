@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,8 @@ mod clock {
     use super::Duration;
 
     pub fn boot() -> Duration {
-        let time = read(libc::CLOCK_BOOTTIME);
+        // Miri knows no suspend.
+        let time = read(if cfg!(miri) { libc::CLOCK_MONOTONIC } else { libc::CLOCK_BOOTTIME });
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 
@@ -94,7 +95,7 @@ fn watch_for_forks() {
         extern "C" fn count() {
             GENERATION.fetch_add(1, Ordering::Relaxed);
         }
-        static WATCHING: AtomicBool = AtomicBool::new(false);
+        static WATCHING: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
         // Not a `Once`, which a fork could catch half way: two threads that both register do no harm.
         if !WATCHING.load(Ordering::Acquire) {
             // SAFETY: the handler only adds to an atomic, which is safe in the child of a process
@@ -204,3 +205,7 @@ impl<T> Snapshot<T> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/system/mod.rs"]
+mod tests;

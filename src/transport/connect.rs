@@ -20,6 +20,7 @@ use super::explain::{Phase, explain};
 /// How often a wait looks whether the client was closed.
 const CLOSE_CHECK: Duration = Duration::from_millis(20);
 const FIRST_ROUND: Duration = Duration::from_secs(1);
+const LONGEST_ROUND: Duration = Duration::from_secs(3);
 
 /// What the parts of a connection share.
 #[derive(Clone)]
@@ -82,8 +83,8 @@ impl<In: Transport, C: Connector<In>> Connector<In> for NamedPart<C> {
     }
 }
 
-/// Connects in rounds of one second, two, four…: each address has its turn early, so that a first
-/// address that drops packets costs a second at most, and a closed client notices.
+/// Connects in rounds of one, two, then three seconds: each address has its turn early, so that a
+/// first address that drops packets costs a second at most, and a closed client notices.
 #[derive(Debug)]
 struct Rounds(TcpConnector, Arc<AtomicBool>);
 
@@ -107,7 +108,7 @@ impl<In: Transport> Connector<In> for Rounds {
             details.timeout.after = round.min(left).into();
             match Connector::<In>::connect(&self.0, &details, None) {
                 Err(ureq::Error::Timeout(_)) if left > round && !self.1.load(Ordering::Relaxed) => {
-                    round *= 2;
+                    round = (2 * round).min(LONGEST_ROUND);
                 }
                 outcome => return outcome,
             }

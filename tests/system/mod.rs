@@ -1,0 +1,72 @@
+//! Snapshots and per-process values with threads, so that Miri can watch.
+
+use std::thread;
+
+use super::*;
+
+#[test]
+fn a_snapshot_is_read_whole_while_it_is_replaced() {
+    let pair = Snapshot::new((0, 0));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let seen = pair.get();
+                    assert_eq!(seen.0, seen.1);
+                }
+            });
+        }
+        for n in 1..50 {
+            pair.set((n, n));
+        }
+    });
+    assert_eq!(*pair.get(), (49, 49));
+}
+
+#[test]
+fn a_snapshot_can_be_read_while_its_writer_is_gone_in_the_middle() {
+    let value = Snapshot::new("old");
+    let _held_by_a_thread_that_is_gone = value.slots[1].write().unwrap();
+    assert_eq!(*value.get(), "old");
+}
+
+#[test]
+fn a_snapshot_keeps_nothing_old() {
+    let old = Arc::new(());
+    let value = Snapshot::new(old.clone());
+    value.set(Arc::new(()));
+    assert_eq!(Arc::strong_count(&old), 1);
+}
+
+/// Makes the process look like the child of a fork: the only test that does.
+#[test]
+fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
+    let value = PerProcess::new(1);
+    let untouched = PerProcess::new(Arc::new(()));
+    assert_eq!(*value.get(|_| unreachable!()), 1);
+    let parents = value.get(|_| unreachable!());
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(*value.get(|old| old + 1), 2));
+        }
+    });
+    assert_eq!((*value.get(|_| unreachable!()), *parents), (2, 1));
+    drop(untouched);
+}
+
+#[test]
+fn chance_is_from_zero_to_one_and_not_always_the_same() {
+    let drawn: Vec<f64> = (0..100).map(|_| chance()).collect();
+    assert!(drawn.iter().all(|factor| (0.0..1.0).contains(factor)));
+    assert!(drawn.iter().any(|factor| *factor != drawn[0]));
+}
+
+#[test]
+fn clocks_go_forward() {
+    let (first, coarse) = (now(), coarse_clocks());
+    thread::sleep(Duration::from_millis(20));
+    let (second, later) = (now(), coarse_clocks());
+    assert!(second.boot >= first.boot + Duration::from_millis(20));
+    assert!(second.wall > first.wall && later.0 > coarse.0 && later.1 > coarse.1);
+}
