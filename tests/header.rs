@@ -1,7 +1,12 @@
 //! The header is what cbindgen makes of `src/ffi.rs`; `BLESS=1` writes it.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
+
+use support::native::{has, succeed};
 
 const ABI: &str = "include/oneaccess.abi";
 const HEADER: &str = "include/oneaccess.h";
@@ -89,5 +94,19 @@ fn the_abi_only_grows() {
         std::fs::write(root.join(ABI), abi).expect("written");
     } else {
         assert!(new.is_empty(), "not in {ABI}; BLESS=1 adds it: {new:?}");
+    }
+}
+
+#[test]
+fn the_header_reads_as_documentation_without_a_warning() {
+    if has("doxygen", "doxygen") {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let settings = format!(
+            "INPUT={}/{HEADER}\nGENERATE_LATEX=NO\nQUIET=YES\nHAVE_DOT=NO\nOPTIMIZE_OUTPUT_FOR_C=YES\n\
+             WARN_AS_ERROR=FAIL_ON_WARNINGS\n",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        std::fs::write(folder.path().join("Doxyfile"), settings).expect("written");
+        succeed(Command::new("doxygen").current_dir(&folder));
     }
 }
