@@ -77,28 +77,46 @@ fn shell(script: &str, folder: &Path) -> Command {
     command
 }
 
-/// The README's lines for a user of pkg-config.
-const PKG_CONFIG: [&str; 2] = [
-    "cc token.c $(pkg-config --cflags --libs oneaccess) -Wl,-rpath,$PREFIX/lib -o token",
-    "cc token.c $(pkg-config --cflags oneaccess) -l:liboneaccess.a \
-     $(pkg-config --static --libs oneaccess | sed 's/-loneaccess//') -o token",
-];
+/// The README's block of shell lines that installs, compiles and runs, with a home of its own.
+#[test]
+fn a_users_four_lines_work_as_printed() {
+    if !has("make", "make") || !has("pkg-config", "pkg-config") {
+        return;
+    }
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let start = readme.find("make install PREFIX=$HOME").expect("the lines");
+    let lines = readme[start..].split("```").next().expect("their end");
+    assert_eq!(lines.trim().lines().count(), 4);
+    let home = TempDir::new().expect("a folder");
+    let rust_home = |name: &str, folder: &str| {
+        let usual = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(folder);
+        std::env::var_os(name).map_or_else(usual, PathBuf::from)
+    };
+    let mut user = Command::new("sh");
+    as_user(&mut user).args(["-euc", lines]).current_dir(root()).env("HOME", home.path());
+    user.env("CARGO_HOME", rust_home("CARGO_HOME", ".cargo"));
+    user.env("RUSTUP_HOME", rust_home("RUSTUP_HOME", ".rustup"));
+    user.env("MAKEFLAGS", format!("TARGET_DIR={}", target_folder().display()));
+    prints_a_working_header(&mut user);
+    assert!(home.path().join(".local/include/oneaccess.h").exists());
+    std::fs::remove_file(root().join("token")).expect("the program");
+}
 
 #[test]
-fn a_project_with_pkg_config_links_both_libraries() {
+fn a_project_with_pkg_config_links_the_static_library() {
     if has("make", "make") && has("pkg-config", "pkg-config") {
-        for (script, shared) in PKG_CONFIG.into_iter().zip([true, false]) {
-            let folder = TempDir::new().expect("a folder");
-            let source = root().join("examples-c/token.c");
-            std::fs::copy(source, folder.path().join("token.c")).expect("copied");
-            // The library's folder must come before it.
-            let script = script.replace("-l:", "-L$PREFIX/lib -l:");
-            succeed(&mut shell(&script, folder.path()));
-            let needed =
-                succeed(Command::new("readelf").args(["-d"]).arg(folder.path().join("token")));
-            assert_eq!(needed.contains("[liboneaccess.so.0]"), shared, "{needed}");
-            prints_a_working_header(&mut Command::new(folder.path().join("token")));
-        }
+        let folder = TempDir::new().expect("a folder");
+        let source = root().join("examples-c/token.c");
+        let script = format!(
+            "cc {} $(pkg-config --cflags oneaccess) -L$PREFIX/lib -l:liboneaccess.a \
+             $(pkg-config --static --libs oneaccess | sed 's/-loneaccess//') -o token",
+            source.display()
+        );
+        succeed(&mut shell(&script, folder.path()));
+        let program = folder.path().join("token");
+        let needed = succeed(Command::new("readelf").arg("-d").arg(&program));
+        assert!(!needed.contains("oneaccess"), "{needed}");
+        prints_a_working_header(&mut Command::new(program));
     }
 }
 
