@@ -103,6 +103,7 @@ pub(crate) struct Caller {
     spent_wait_end: Option<Duration>,
     /// What a flight brought that it made or waited for.
     error: Option<Error>,
+    has_flown_ahead: bool,
     has_yielded: bool,
     has_waited: bool,
 }
@@ -114,6 +115,7 @@ impl Caller {
             flight: None,
             spent_wait_end: None,
             error: None,
+            has_flown_ahead: false,
             has_yielded: false,
             has_waited: false,
         }
@@ -156,6 +158,14 @@ enum Phase {
 }
 
 impl Held {
+    /// How long it stays usable, if it is.
+    fn usable_for(&self, now: Now) -> Option<Duration> {
+        match self.phase(now) {
+            Phase::Fresh | Phase::Ageing => Some(self.left(now).saturating_sub(self.margin)),
+            Phase::Spent | Phase::Dead => None,
+        }
+    }
+
     pub fn is_rejected(&self) -> bool {
         self.rejected
     }
@@ -175,7 +185,7 @@ impl Held {
         let left = self.left(now);
         match () {
             () if self.is_dead(now) => Phase::Dead,
-            () if self.rejected || left < self.margin => Phase::Spent,
+            () if self.rejected || left < self.margin || left.is_zero() => Phase::Spent,
             () if left < self.margin + self.lead => Phase::Ageing,
             () => Phase::Fresh,
         }
@@ -190,8 +200,6 @@ pub(crate) struct State {
     /// From 0 up to 1.
     chance: Chance,
     held: Option<Held>,
-    /// The backoff of the time before the token was spent has ended.
-    restarted: bool,
     flight: Option<Flight>,
     last_start: Option<Duration>,
     last_exchange: Duration,
@@ -200,6 +208,8 @@ pub(crate) struct State {
     /// The latest deadline among those who wait for the flight.
     latest_deadline: Duration,
     failures_in_a_row: u32,
+    /// After a failure while the token was usable: when it becomes spent, and failures count anew.
+    spent_at: Option<Duration>,
     last_error: Option<Error>,
     backoff_end: Duration,
     retry_after_end: Duration,
@@ -220,7 +230,6 @@ impl State {
             expiry_margin,
             chance,
             held,
-            restarted: false,
             flight: None,
             last_start: None,
             last_exchange: Duration::ZERO,
@@ -228,6 +237,7 @@ impl State {
             short_flights: 0,
             latest_deadline: Duration::ZERO,
             failures_in_a_row: 0,
+            spent_at: None,
             last_error: None,
             backoff_end: Duration::ZERO,
             retry_after_end: Duration::ZERO,
@@ -259,18 +269,17 @@ impl State {
         if let Some(given) = self.landed(now, caller) {
             return given;
         }
-        match self.held.as_ref().map(|held| held.phase(now)) {
+        let phase = self.held.as_ref().map(|held| held.phase(now));
+        match phase {
+            Some(Phase::Fresh | Phase::Ageing) => self.outage_start = None,
+            // A rejection and the wall clock may make it so sooner than was to be expected.
+            _ => self.spent_at = self.spent_at.map(|spent_at| spent_at.min(now.boot)),
+        }
+        match phase {
             Some(Phase::Fresh) => self.give(),
             Some(Phase::Ageing) => self.ask_ageing(now, caller),
-            Some(Phase::Spent) => {
-                self.restart(now);
-                self.ask_spent(now, caller)
-            }
-            Some(Phase::Dead) => {
-                self.restart(now);
-                self.ask_without(now, caller)
-            }
-            None => self.ask_without(now, caller),
+            Some(Phase::Spent) => self.ask_spent(now, caller),
+            Some(Phase::Dead) | None => self.ask_without(now, caller),
         }
     }
 
@@ -286,6 +295,7 @@ impl State {
                 let alive = held.is_some_and(|held| !held.is_dead(now));
                 (lifeless || alive).then_some(Step::Give(token))
             }
+            Outcome::Failed(error) if is_final(&error) => Some(Step::Fail(error)),
             Outcome::Failed(error) => {
                 caller.error = Some(error);
                 None
@@ -306,18 +316,22 @@ impl State {
         let time = limit.min(caller.deadline.saturating_sub(now.boot) / 2);
         let enough = (2 * self.last_exchange).clamp(seconds(1), AHEAD_ATTEMPT);
         let denied = now.boot < self.denial_end;
+        if time.is_zero() || caller.has_flown_ahead {
+            return self.give();
+        }
         if denied && self.may_check_secret(now) {
             return Step::CheckSecret;
         }
         let barred = denied
             || self.flight_under_way(now).is_some()
-            || now.boot < self.backoff_end
+            || now.boot < self.backoff_end(now)
             || now.boot < self.floor_end();
-        if barred || time.is_zero() || (early && time < enough) {
+        if barred || (early && time < enough) {
             return self.give();
         }
+        caller.has_flown_ahead = true;
         let flight = self.plan(now.boot + time, 1);
-        self.take_off(now, caller, Flight { ahead: true, short: time < limit, ..flight })
+        self.take_off(now, caller, Flight { ahead: true, short: time < AHEAD_ATTEMPT, ..flight })
     }
 
     fn ask_spent(&mut self, now: Now, caller: &mut Caller) -> Step {
@@ -338,7 +352,7 @@ impl State {
                 false => self.give(),
             };
         }
-        if now.boot < self.backoff_end {
+        if now.boot < self.backoff_end(now) {
             return self.give();
         }
         if now.boot < self.floor_end() {
@@ -366,11 +380,12 @@ impl State {
                 false => self.fail(now, caller),
             };
         }
-        if now.boot < self.backoff_end {
+        let backoff_end = self.backoff_end(now);
+        if now.boot < backoff_end {
             let time = caller.deadline.saturating_sub(now.boot);
-            let enough = self.backoff_end + seconds(1).min(time / 4);
+            let enough = backoff_end + seconds(1).min(time / 4);
             return match riding_out && enough < caller.deadline {
-                true => Step::Wait(self.backoff_end),
+                true => Step::Wait(backoff_end),
                 false => self.fail(now, caller),
             };
         }
@@ -389,7 +404,7 @@ impl State {
             caller.has_yielded = true;
             return Step::Wait(caller.deadline.min(now.boot + YIELD));
         }
-        let attempts = if self.failures_in_a_row == 0 { ATTEMPTS } else { 1 };
+        let attempts = if self.failures(now) == 0 { ATTEMPTS } else { 1 };
         let short = caller.deadline.saturating_sub(now.boot) < SHORT;
         let flight = self.plan(end, attempts);
         self.take_off(now, caller, Flight { short, ..flight })
@@ -430,7 +445,7 @@ impl State {
 
     /// Without a token to give: what this call's flight brought, or what is remembered.
     fn fail(&self, now: Now, caller: &mut Caller) -> Step {
-        let remembers = now.boot < self.backoff_end.max(self.denial_end);
+        let remembers = now.boot < self.backoff_end(now).max(self.denial_end);
         let remembered = self.last_error.as_ref().filter(|_| remembers);
         let error = caller.error.take().or_else(|| Some(remembered?.as_remembered()));
         Step::Fail(error.unwrap_or_else(|| {
@@ -444,7 +459,7 @@ impl State {
 
     fn flight_under_way(&self, now: Now) -> Option<Flight> {
         let flight = self.flight.as_ref()?;
-        (now.boot <= flight.end + ABANDON).then(|| flight.clone())
+        (now.boot < flight.end + ABANDON).then(|| flight.clone())
     }
 
     fn floor_end(&self) -> Duration {
@@ -460,15 +475,22 @@ impl State {
         has_worked && self.outage_start.is_none_or(|start| now.boot < start + RIDE_OUT)
     }
 
-    /// Once the token is no longer usable, what was learnt while it was counts no more.
-    fn restart(&mut self, now: Now) {
-        if self.restarted {
-            return;
-        }
-        self.restarted = true;
-        self.failures_in_a_row = 0;
-        let advised = self.retry_after_end.min(now.boot + RETRY_AFTER_WITHOUT);
-        self.backoff_end = self.backoff_end.min(advised);
+    /// A backoff from when the token was usable ends when it is spent, but for what the server
+    /// advised.
+    fn backoff_end(&self, now: Now) -> Duration {
+        let Some(expected) = self.spent_at else {
+            return self.backoff_end;
+        };
+        let usable_for = self.held.as_ref().and_then(|held| held.usable_for(now));
+        let spent = usable_for.map_or(expected.min(now.boot), |time| now.boot + time);
+        let advised = self.retry_after_end.min(spent + RETRY_AFTER_WITHOUT);
+        self.backoff_end.min(spent.max(advised))
+    }
+
+    /// Those from when the token was usable no longer count once it is not.
+    fn failures(&self, now: Now) -> u32 {
+        let usable = self.held.as_ref().is_some_and(|held| held.usable_for(now).is_some());
+        if self.spent_at.is_some() && !usable { 0 } else { self.failures_in_a_row }
     }
 
     fn attempt_limit(&self) -> Duration {
@@ -479,6 +501,7 @@ impl State {
     pub fn attempt(&mut self, now: Now, caller: &mut Caller) -> Duration {
         self.counts.attempts += 1;
         let flight = caller.own_flight();
+        flight.secret_version = self.secret_version;
         let left = flight.end.saturating_sub(now.boot);
         if flight.ahead { left } else { left.min(self.attempt_limit()) }
     }
@@ -496,9 +519,12 @@ impl State {
         flight.attempts_left = flight.attempts_left.saturating_sub(1);
         flight.attempts_made += 1;
         let flight = flight.clone();
+        let abandoned = !self.flight.as_ref().is_some_and(|current| current.is(&flight));
         let outcome = match answer {
             Ok(grant) => {
-                self.last_exchange = now.boot.saturating_sub(sent.boot);
+                if !abandoned {
+                    self.last_exchange = now.boot.saturating_sub(sent.boot);
+                }
                 let known = self.installed(sent, now, &grant);
                 if let Some(again) = self.ask_when_dead(now, &flight).filter(|_| known) {
                     return Next::Again(again);
@@ -509,6 +535,10 @@ impl State {
                     _ => Outcome::Look,
                 }
             }
+            Err(error) if abandoned => {
+                caller.error = Some(error);
+                Outcome::Look
+            }
             Err(error) => {
                 if let Some(again) = self.next_attempt(now, time, &flight, &error) {
                     return Next::Again(again);
@@ -517,9 +547,6 @@ impl State {
                 self.record_failure(now, time, &flight, error)
             }
         };
-        if let Outcome::Failed(error) = &outcome {
-            caller.error = Some(error.clone());
-        }
         self.land(&flight, outcome);
         Next::Landed
     }
@@ -564,7 +591,7 @@ impl State {
                 if later < SAME_END {
                     end = Now { boot: end.boot + later, wall: end.wall + later };
                 }
-                (SAME_TOKEN_MARGIN.min(life / 2), Duration::ZERO)
+                (SAME_TOKEN_MARGIN, Duration::ZERO)
             }
             None => (self.margin(life), self.draw_lead(life)),
         };
@@ -579,7 +606,7 @@ impl State {
     }
 
     fn forget_failures(&mut self) {
-        self.restarted = false;
+        self.spent_at = None;
         self.long_attempts = 0;
         self.short_flights = 0;
         self.failures_in_a_row = 0;
@@ -630,7 +657,7 @@ impl State {
         flight: &Flight,
         error: Error,
     ) -> Outcome {
-        if matches!(error.kind(), ErrorKind::Argument | ErrorKind::Closed) {
+        if is_final(&error) {
             return Outcome::Failed(error);
         }
         self.counts.failures += 1;
@@ -663,19 +690,17 @@ impl State {
     }
 
     fn back_off(&mut self, now: Now, error: &Error) -> Duration {
-        let until_spent = self
-            .held
-            .as_ref()
-            .filter(|held| matches!(held.phase(now), Phase::Fresh | Phase::Ageing))
-            .map(|held| held.left(now).saturating_sub(held.margin));
+        let until_spent = self.held.as_ref().and_then(|held| held.usable_for(now));
         let longest = if until_spent.is_some() { BACKOFF_USABLE } else { BACKOFF_WITHOUT };
-        let mut wait = doubled(BACKOFF, self.failures_in_a_row, longest);
+        let failures = self.failures(now);
+        let mut wait = doubled(BACKOFF, failures, longest);
         if let Some(until_spent) = until_spent {
             // Room for two more attempts.
             wait = wait.min(until_spent / 3).max(BACKOFF);
         } else if self.outage_start.is_none() {
             self.outage_start = Some(now.boot);
         }
+        self.spent_at = until_spent.map(|time| now.boot + time);
         wait = wait.mul_f64(0.8 + 0.4 * (self.chance)());
         if let Some(advised) = error.retry_after_at_first() {
             let most = if until_spent.is_some() { RETRY_AFTER_USABLE } else { RETRY_AFTER_WITHOUT };
@@ -683,7 +708,7 @@ impl State {
             wait = wait.max(advised);
             self.retry_after_end = now.boot + advised;
         }
-        self.failures_in_a_row += 1;
+        self.failures_in_a_row = failures + 1;
         self.backoff_end = now.boot + wait;
         wait
     }
@@ -750,27 +775,16 @@ impl State {
 
     /// How long until a call would do something useful.
     pub fn refresh_in(&self, now: Now) -> Duration {
-        let ageing = self.held.as_ref().filter(|held| held.phase(now) == Phase::Fresh);
-        let due = ageing.map_or(now.boot, |held| {
+        let fresh = self.held.as_ref().filter(|held| held.phase(now) == Phase::Fresh);
+        let due = fresh.map_or(now.boot, |held| {
             now.boot + held.left(now).saturating_sub(held.margin + held.lead)
         });
         let landing = self
             .flight_under_way(now)
-            .map_or(Duration::ZERO, |flight| flight.end.min(now.boot + FLOOR));
-        let barred = [landing, self.floor_end(), self.backoff_end_now(now), self.denial_end];
+            .map_or(Duration::ZERO, |flight| (flight.end + ABANDON).min(now.boot + FLOOR));
+        let barred = [landing, self.floor_end(), self.backoff_end(now), self.denial_end];
         let earliest = barred.into_iter().fold(due, Duration::max);
         earliest.saturating_sub(now.boot)
-    }
-
-    /// A backoff ends when the token becomes spent.
-    fn backoff_end_now(&self, now: Now) -> Duration {
-        let Some(held) = self.held.as_ref().filter(|_| !self.restarted) else {
-            return self.backoff_end;
-        };
-        let spent = now.boot + held.left(now).saturating_sub(held.margin);
-        let spent = if held.rejected { now.boot } else { spent };
-        let advised = self.retry_after_end.min(spent + RETRY_AFTER_WITHOUT);
-        self.backoff_end.min(spent.max(advised))
     }
 
     pub fn last_error(&self) -> Option<&Error> {
@@ -782,6 +796,11 @@ impl State {
         let held = self.held.as_ref()?;
         Some((now.boot.saturating_sub(held.sent.boot), held.left(now)))
     }
+}
+
+/// Says nothing about the server: not remembered, and not tried again.
+fn is_final(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Argument | ErrorKind::Closed)
 }
 
 fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
