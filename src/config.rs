@@ -462,8 +462,8 @@ fn check_host(host: &str) -> Result<String, String> {
 
 /// Somebody's input in a message: quoted, of bearable length, without a password or a query.
 pub(crate) fn shown(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
     let text = text.rsplit('@').next().unwrap_or_default();
+    let text = text.split(['?', '#']).next().unwrap_or_default();
     let short: String = text.chars().take(120).collect();
     format!("{short:?}")
 }

@@ -7,15 +7,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::redact::Redact;
+use crate::secret::{base64, percent_encode};
 use crate::system::Snapshot;
 use crate::token::{Grant, Token};
 use crate::transport::{LARGEST_BODY, Reply, Transport};
@@ -132,8 +131,6 @@ impl Exchange {
     }
 }
 
-/// Every buffer that holds the secret has room enough from the start: one that grew would leave a
-/// copy behind.
 fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
     let longest = fields.iter().map(|(name, value)| name.len() + 3 * value.len() + 2);
     let mut form = Zeroizing::new(String::with_capacity(longest.sum()));
@@ -143,17 +140,14 @@ fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
         }
         form.push_str(name);
         form.push('=');
-        form.extend(utf8_percent_encode(value, FORM));
+        form.push_str(&percent_encode(value, FORM));
     }
     form
 }
 
 fn basic_credentials(client_id: &str, secret: &str) -> Zeroizing<String> {
     let plain = Zeroizing::new([client_id, ":", secret].concat());
-    let mut basic = Zeroizing::new(String::with_capacity(6 + 4 * plain.len().div_ceil(3)));
-    basic.push_str("Basic ");
-    BASE64_STANDARD.encode_string(plain.as_bytes(), &mut basic);
-    basic
+    Zeroizing::new(["Basic ", &base64(&plain)].concat())
 }
 
 fn read_secret(path: &Path) -> Result<Secret, Error> {

@@ -1,47 +1,52 @@
 //! Makes text of strangers fit to be shown: short, on one line, without secrets and tokens.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str};
 use zeroize::Zeroizing;
+
+use crate::secret::{base64, percent_encode};
 
 const MASK: &str = "[hidden]";
 /// A run of token characters of this length is taken for a token.
 const TOKEN_LENGTH: usize = 24;
+/// A text with so much of the secret holds it in some encoding.
+const TELLING_LENGTH: usize = 8;
 /// A word after one of these and a colon or an equals sign is taken for a secret.
 const TELLTALE: [&str; 3] = ["token", "secret", "password"];
 
 pub(crate) struct Redact {
     /// Longest first: one form may hold another.
     secrets: Vec<Zeroizing<String>>,
+    /// What most encodings leave as it is.
+    telling_part: Option<Zeroizing<String>>,
 }
 
 impl Redact {
     /// Knows the secret and the forms in which it was sent.
     pub fn new(client_id: &str, secret: &str) -> Redact {
-        let basic = Zeroizing::new(format!("{client_id}:{secret}"));
-        let json = serde_json::Value::from(secret).to_string();
-        let mut secrets = vec![
-            Zeroizing::new(secret.to_owned()),
-            Zeroizing::new(utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string()),
-            Zeroizing::new(BASE64_STANDARD.encode(secret)),
-            Zeroizing::new(BASE64_STANDARD.encode(&*basic)),
-            Zeroizing::new(json.trim_matches('"').to_owned()),
-        ];
+        let basic = Zeroizing::new([client_id, ":", secret].concat());
+        let plain = Zeroizing::new(secret.to_owned());
+        let form = percent_encode(secret, NON_ALPHANUMERIC);
+        let mut secrets = vec![plain, form, base64(secret), base64(&basic)];
         secrets.retain(|secret| !secret.is_empty());
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Redact { secrets }
+        let parts = secret.split(|c: char| !c.is_ascii_alphanumeric());
+        let telling_part = parts.max_by_key(|part| part.len()).unwrap_or_default();
+        let tells = telling_part.len() >= TELLING_LENGTH;
+        Redact { secrets, telling_part: tells.then(|| Zeroizing::new(telling_part.to_owned())) }
     }
 
     /// At most `longest` characters of it, and no secret.
     pub fn shown(&self, text: &str, longest: usize) -> String {
-        let mut text = text.to_owned();
-        let decoded = percent_decode_str(&text).decode_utf8_lossy();
-        if self.secrets.iter().any(|secret| decoded.contains(secret.as_str())) {
-            text = decoded.into_owned();
+        let mut text = self.masked(text);
+        for encoded in [text.clone(), text.replace('+', " ")] {
+            let decoded = percent_decode_str(&encoded).decode_utf8_lossy();
+            let masked = self.masked(&decoded);
+            if masked != decoded {
+                text = masked;
+            }
         }
-        for secret in &self.secrets {
-            text = text.replace(secret.as_str(), MASK);
+        if self.telling_part.as_ref().is_some_and(|part| text.contains(part.as_str())) {
+            return MASK.to_owned();
         }
         let masked = mask_tokens(&text);
         let mut line: String = masked
@@ -54,6 +59,11 @@ impl Redact {
             line.push('…');
         }
         line
+    }
+
+    fn masked(&self, text: &str) -> String {
+        let hide = |text: String, secret: &Zeroizing<String>| text.replace(secret.as_str(), MASK);
+        self.secrets.iter().fold(text.to_owned(), hide)
     }
 }
 

@@ -1,7 +1,11 @@
-//! Text that is wiped when dropped and never shown by `Debug`.
+//! Text that is wiped when dropped and never shown by `Debug`, and its encodings. Whatever holds a
+//! secret has room enough from the start: a buffer that grew would leave a copy behind.
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 /// UTF-8 text with a NUL behind it, so that `ffi` can lend it without a copy.
@@ -41,4 +45,16 @@ impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[hidden]")
     }
+}
+
+pub(crate) fn percent_encode(text: &str, set: &'static AsciiSet) -> Zeroizing<String> {
+    let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
+    encoded.extend(utf8_percent_encode(text, set));
+    encoded
+}
+
+pub(crate) fn base64(text: &str) -> Zeroizing<String> {
+    let mut encoded = Zeroizing::new(String::with_capacity(4 * text.len().div_ceil(3)));
+    BASE64_STANDARD.encode_string(text, &mut encoded);
+    encoded
 }

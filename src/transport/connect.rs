@@ -1,25 +1,32 @@
 //! How a connection comes about: ureq's own parts, with a name lookup that can be given up, rounds
 //! over several addresses, and errors that say in which phase and with whom it failed.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
+use ureq::Timeout;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time::Instant as UreqInstant;
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout, RustlsConnector,
-    SocksConnector, TcpConnector, Transport,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    RustlsConnector, SocksConnector, Transport,
 };
+
+use zeroize::Zeroize;
+
+use crate::config::Config;
 
 use super::explain::{Phase, explain};
 
 /// How often a wait looks whether the client was closed.
 const CLOSE_CHECK: Duration = Duration::from_millis(20);
-const FIRST_ROUND: Duration = Duration::from_secs(1);
+const FIRST_ROUND: Duration = Duration::from_millis(400);
 const LONGEST_ROUND: Duration = Duration::from_secs(3);
 
 /// What the parts of a connection share.
@@ -41,8 +48,9 @@ pub(super) fn connector(context: &Context) -> impl Connector<Out = impl Transpor
     let named = |phase| Named { phase, context: context.clone() };
     ().chain(named(Phase::Proxy).of(SocksConnector::default()))
         .chain(named(Phase::Proxy).of(ConnectProxyConnector::default()))
-        .chain(named(Phase::Connect).of(Rounds(TcpConnector::default(), context.closed.clone())))
+        .chain(named(Phase::Connect).of(Tcp { closed: context.closed.clone() }))
         .chain(named(Phase::Handshake).of(AgentLevel(RustlsConnector::default())))
+        .chain(Wipe)
 }
 
 /// Gives the errors of a part their phase.
@@ -83,13 +91,15 @@ impl<In: Transport, C: Connector<In>> Connector<In> for NamedPart<C> {
     }
 }
 
-/// Connects in rounds of one, two, then three seconds: each address has its turn early, so that a
-/// first address that drops packets costs a second at most, and a closed client notices.
+/// Connects in rounds, from 0.4 s doubling to 3 s: each address has its turn early, so that a first
+/// address that drops packets costs little, and a closed client notices.
 #[derive(Debug)]
-struct Rounds(TcpConnector, Arc<AtomicBool>);
+struct Tcp {
+    closed: Arc<AtomicBool>,
+}
 
-impl<In: Transport> Connector<In> for Rounds {
-    type Out = <TcpConnector as Connector<In>>::Out;
+impl<In: Transport> Connector<In> for Tcp {
+    type Out = Either<In, Socket>;
 
     fn connect(
         &self,
@@ -99,20 +109,141 @@ impl<In: Transport> Connector<In> for Rounds {
         if let Some(chained) = chained {
             return Ok(Some(Either::A(chained)));
         }
-        let start = Instant::now();
+        let deadline = Deadline::of(details);
         let mut round = FIRST_ROUND;
         loop {
-            let left = details.timeout.after.saturating_sub(start.elapsed());
-            let mut details = clone(details);
-            details.now = (details.current_time)();
-            details.timeout.after = round.min(left).into();
-            match Connector::<In>::connect(&self.0, &details, None) {
-                Err(ureq::Error::Timeout(_)) if left > round && !self.1.load(Ordering::Relaxed) => {
-                    round = (2 * round).min(LONGEST_ROUND);
+            let round_end = Instant::now() + round.min(deadline.left()?);
+            match connect_any(&details.addrs, round_end) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    let socket = Socket::new(stream, deadline, details);
+                    let handle: Weak<TcpStream> = Arc::downgrade(&socket.stream);
+                    (details.register_shutdown)(handle)?;
+                    return Ok(Some(Either::B(socket)));
                 }
-                outcome => return outcome,
+                Err(error) if !is_timeout(&error) => return Err(error.into()),
+                Err(_) if self.closed.load(Ordering::Relaxed) => return Err(deadline.over()),
+                Err(_) => round = (2 * round).min(LONGEST_ROUND),
             }
         }
+    }
+}
+
+/// One round: every address in turn, the earlier ones with the larger share of the time.
+fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> {
+    let mut refusal = None;
+    let mut is_slow = addresses.is_empty();
+    for (index, address) in addresses.iter().enumerate() {
+        let left = end.saturating_duration_since(Instant::now());
+        let is_last = index + 1 == addresses.len();
+        let time = if is_last { left } else { left / 2 };
+        let shortest = Duration::from_millis(1);
+        match TcpStream::connect_timeout(address, time.max(shortest)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if is_timeout(&error) => is_slow = true,
+            Err(error) => refusal = Some(error),
+        }
+    }
+    // One that is slow may still do in the next round.
+    match refusal {
+        Some(error) if !is_slow => Err(error),
+        _ => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+/// When a request has to be over, whatever drips or stalls.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    at: Instant,
+    reason: Timeout,
+}
+
+impl Deadline {
+    fn of(details: &ConnectionDetails) -> Deadline {
+        let start = match details.now {
+            UreqInstant::Exact(start) => start,
+            _ => Instant::now(),
+        };
+        let longest = Config::LONGEST;
+        let time = (*details.timeout.after).min(longest);
+        Deadline { at: start + time, reason: details.timeout.reason }
+    }
+
+    fn left(&self) -> Result<Duration, ureq::Error> {
+        let left = self.at.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(self.over()) } else { Ok(left) }
+    }
+
+    fn over(&self) -> ureq::Error {
+        ureq::Error::Timeout(self.reason)
+    }
+}
+
+/// A connection that ends at its deadline. ureq's own starts its time anew with every part that
+/// could be sent or received.
+struct Socket {
+    stream: Arc<TcpStream>,
+    deadline: Deadline,
+    buffers: LazyBuffers,
+}
+
+impl Socket {
+    fn new(stream: TcpStream, deadline: Deadline, details: &ConnectionDetails) -> Socket {
+        let config = details.config;
+        let (input, output) = (config.input_buffer_size(), config.output_buffer_size());
+        let buffers = LazyBuffers::new(input, output);
+        Socket { stream: Arc::new(stream), deadline, buffers }
+    }
+}
+
+impl Transport for Socket {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        let mut rest = &self.buffers.output()[..amount];
+        while !rest.is_empty() {
+            self.stream.set_write_timeout(Some(self.deadline.left()?))?;
+            match (&*self.stream).write(rest) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => rest = &rest[written..],
+                Err(error) if is_timeout(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        loop {
+            self.stream.set_read_timeout(Some(self.deadline.left()?))?;
+            match (&*self.stream).read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(error) if is_timeout(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Never for another request.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Socket")
     }
 }
 
@@ -129,24 +260,66 @@ impl<In: Transport> Connector<In> for AgentLevel {
         details: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        let mut details = clone(details);
-        details.request_level = false;
+        let details = ConnectionDetails {
+            request_level: false,
+            uri: details.uri,
+            addrs: details.addrs.clone(),
+            config: details.config,
+            resolver: details.resolver,
+            now: details.now,
+            timeout: details.timeout,
+            current_time: details.current_time.clone(),
+            run_connector: details.run_connector.clone(),
+            register_shutdown: details.register_shutdown.clone(),
+        };
         self.0.connect(&details, chained)
     }
 }
 
-fn clone<'a>(details: &ConnectionDetails<'a>) -> ConnectionDetails<'a> {
-    ConnectionDetails {
-        uri: details.uri,
-        addrs: details.addrs.clone(),
-        config: details.config,
-        request_level: details.request_level,
-        resolver: details.resolver,
-        now: details.now,
-        timeout: details.timeout,
-        current_time: details.current_time.clone(),
-        run_connector: details.run_connector.clone(),
-        register_shutdown: details.register_shutdown.clone(),
+/// Wipes the buffers of what was sent, which hold the client secret.
+#[derive(Debug)]
+struct Wipe;
+
+#[derive(Debug)]
+struct Wiping<T>(T);
+
+impl<In: Transport> Connector<In> for Wipe {
+    type Out = Wiping<In>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Wiping<In>>, ureq::Error> {
+        Ok(chained.map(Wiping))
+    }
+}
+
+impl<T: Transport> Transport for Wiping<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, time: NextTimeout) -> Result<(), ureq::Error> {
+        let outcome = self.0.transmit_output(amount, time);
+        // A body is read into the former on its way to the latter.
+        let (read, sent) = self.0.buffers().tmp_and_output();
+        let amount_read = amount.min(read.len());
+        read[..amount_read].zeroize();
+        sent[..amount].zeroize();
+        outcome
+    }
+
+    fn await_input(&mut self, time: NextTimeout) -> Result<bool, ureq::Error> {
+        self.0.await_input(time)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
     }
 }
 

@@ -1,6 +1,5 @@
 //! What went wrong on the way, in words for the person who has to mend it.
 
-use std::fmt::Write;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -34,17 +33,15 @@ pub(super) fn explain(
 }
 
 fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) -> Error {
-    let through = proxy.map(|proxy| format!(" (through the proxy {proxy})"));
-    let through = through.unwrap_or_default();
-    // Before the tunnel stands, with a proxy, it is the proxy that is looked up and connected to.
-    let before_tunnel = matches!(phase, Phase::Lookup | Phase::Connect | Phase::Proxy);
-    let no_answer = match proxy {
-        Some(_) if before_tunnel => ErrorKind::Proxy,
-        _ => ErrorKind::Transport,
+    let (whom, no_answer) = match proxy {
+        Some(proxy) if proxy.ends_with(&format!("://{peer}")) => {
+            (format!("the proxy {proxy}"), ErrorKind::Proxy)
+        }
+        Some(proxy) => (format!("{peer} (through the proxy {proxy})"), ErrorKind::Transport),
+        None => (peer.to_owned(), ErrorKind::Transport),
     };
     if let Some(tls) = tls_error(error) {
-        let why = untrusted(peer, tls);
-        return Error::new(ErrorKind::Tls, format!("{why}{through}"));
+        return Error::new(ErrorKind::Tls, untrusted(&whom, tls));
     }
     match error {
         ureq::Error::Timeout(_) => {
@@ -55,72 +52,70 @@ fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) 
                 Phase::Handshake => "the TLS handshake with",
                 Phase::Exchange => "waiting for the answer of",
             };
-            Error::new(
-                ErrorKind::Timeout,
-                format!("the time was over while {doing} {peer}{through}"),
-            )
+            Error::new(ErrorKind::Timeout, format!("the time was over while {doing} {whom}"))
         }
-        ureq::Error::ConnectProxyFailed(why) => Error::new(
-            ErrorKind::Proxy,
-            format!(
-                "the proxy {} did not open a tunnel to {peer}: {}",
-                proxy.unwrap_or_default(),
-                proxy_answer(why)
-            ),
-        ),
-        _ if phase == Phase::Proxy => Error::new(
-            ErrorKind::Proxy,
-            format!(
-                "the proxy {} did not open a tunnel to {peer}: {error}",
-                proxy.unwrap_or_default()
-            ),
-        ),
+        _ if phase == Phase::Proxy => no_tunnel(peer, proxy.unwrap_or_default(), error),
         ureq::Error::HostNotFound => {
-            Error::new(no_answer, format!("the host name of {peer} has no address{through}"))
+            Error::new(no_answer, format!("the host name of {whom} has no address"))
         }
-        ureq::Error::Io(io) => {
-            Error::new(no_answer, format!("{}{through}", io_failure(phase, peer, io)))
-        }
+        ureq::Error::Io(io) => Error::new(no_answer, io_failure(phase, &whom, io)),
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
             Error::new(
                 ErrorKind::Protocol,
-                format!(
-                    "{peer} did not answer in HTTP as it should ({error}){through}; check the endpoint"
-                ),
+                format!("{whom} did not answer in HTTP as it should ({error}); check the endpoint"),
             )
         }
-        _ => Error::new(no_answer, format!("no answer from {peer}: {error}{through}")),
+        _ => Error::new(no_answer, format!("no answer from {whom}: {error}")),
+    }
+}
+
+fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
+    let failed = |why: &str| {
+        let message = format!("the proxy {proxy} did not open a tunnel to {peer}: {why}");
+        Error::new(ErrorKind::Proxy, message)
+    };
+    match error {
+        ureq::Error::ConnectProxyFailed(why) => match status_in(why).as_str() {
+            "" => failed(why),
+            // Asking again with the same password may lock the account.
+            status @ ("401" | "407") => failed(&format!(
+                "HTTP {status}, it wants a user and a password, or others \
+                 (http://user:password@proxy:port)"
+            ))
+            .with_retryable(false),
+            "403" => failed("HTTP 403, it does not allow this host").with_retryable(false),
+            status => failed(&format!("HTTP {status}")),
+        },
+        // Only a connection of our own fails with an error of the system.
+        ureq::Error::Io(io) if io.raw_os_error().is_some() && !is_closed(io) => {
+            Error::new(ErrorKind::Proxy, format!("could not connect to the proxy {proxy}: {io}"))
+        }
+        _ => failed(&error.to_string()),
     }
 }
 
 /// ureq says `proxy server responded 407/407`.
-fn proxy_answer(why: &str) -> String {
-    let status: String =
-        why.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    match status.as_str() {
-        "" => why.to_owned(),
-        "401" | "407" => format!(
-            "HTTP {status}, it wants a user and a password (http://user:password@proxy:port)"
-        ),
-        "403" => "HTTP 403, it does not allow this host".to_owned(),
-        _ => format!("HTTP {status}"),
-    }
+fn status_in(why: &str) -> String {
+    why.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect()
 }
 
 fn io_failure(phase: Phase, peer: &str, error: &io::Error) -> String {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
-    let closed = matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted);
     match phase {
         Phase::Lookup => format!("the host name of {peer} could not be looked up: {error}"),
-        Phase::Handshake if closed => {
+        Phase::Handshake if is_closed(error) => {
             format!("{peer} closed the connection during the TLS handshake ({error})")
         }
-        Phase::Exchange if closed => {
+        Phase::Exchange if is_closed(error) => {
             format!("{peer} closed the connection before the answer was complete ({error})")
         }
         Phase::Exchange => format!("the connection to {peer} broke: {error}"),
         _ => format!("could not connect to {peer}: {error}"),
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | UnexpectedEof | ConnectionReset | ConnectionAborted)
 }
 
 fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
@@ -143,16 +138,20 @@ fn untrusted(peer: &str, error: &rustls::Error) -> String {
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => format!(
             "{peer} offers no TLS that is safe today, which is 1.2 or 1.3 (it refused both)"
         ),
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => format!(
+            "{peer} refused the TLS handshake (HandshakeFailure); it has no cipher in common with \
+             us, or wants a client certificate"
+        ),
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
             | AlertDescription::UnknownCA
             | AlertDescription::CertificateUnknown
-            | AlertDescription::AccessDenied
-            | AlertDescription::HandshakeFailure),
+            | AlertDescription::DecryptError
+            | AlertDescription::AccessDenied),
         ) => format!(
-            "{peer} refused the TLS handshake ({alert:?}); it may want a client certificate, or \
-             another one: set one that it accepts"
+            "{peer} refused the TLS handshake ({alert:?}); it wants a client certificate, or another \
+             one: set one that it accepts"
         ),
         other => format!("the TLS handshake with {peer} failed: {other}"),
     }
@@ -164,16 +163,26 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
         httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
     };
     let what = match why {
-        UnknownIssuer => {
+        // The latter: an issuer of the same name has another kind of key.
+        UnknownIssuer | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "is signed by nobody we trust; if the tenant has a private CA, or a proxy inspects TLS, \
-             set the PEM file of that CA as CA file (in the environment: ONEACCESS_CA_FILE)"
+             set the PEM file of that CA as CA file (in the environment: ONEACCESS_CA_FILE); if its \
+             CA is a public one, the server may not send its intermediate certificate"
                 .to_owned()
+        }
+        BadSignature => "is not signed as it should be: perhaps by a CA that was made anew under its \
+             old name (then set its new certificate as CA file), or with a weak key (RSA below 2048 \
+             bits)"
+            .to_owned(),
+        UnsupportedSignatureAlgorithmContext { .. } => {
+            "is signed in a way that is too weak today, such as with SHA-1".to_owned()
         }
         NotValidForNameContext { presented, .. } if presented.is_empty() => {
             "names no host at all: it has no subjectAltName, and a common name does not count".to_owned()
         }
         NotValidForNameContext { presented, .. } => {
-            format!("is for another host: it names {}", presented.join(", "))
+            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            format!("is for another host: it names {}", names.join(", "))
         }
         ExpiredContext { time, not_after } => format!(
             "expired on {}; the clock of this machine says {}",
@@ -190,12 +199,13 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
              for the server with it (basicConstraints CA:FALSE)"
                 .to_owned()
         }
-        other => {
-            let mut text = "cannot be accepted: ".to_owned();
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{other}");
-            text
-        }
+        other => format!("cannot be accepted: {other}"),
     };
     format!("the certificate of {peer} {what}")
+}
+
+/// rustls says `DnsName("a.example")` and `IpAddress(192.0.2.7)`.
+fn bare(name: &str) -> &str {
+    let (_, inner) = name.split_once('(').unwrap_or(("", name));
+    inner.trim_matches(['"', ')'])
 }

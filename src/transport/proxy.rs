@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
-use crate::config::{Config, Endpoint, ProxySetting, parse_authority, shown};
+use crate::config::{Config, Endpoint, ProxySetting, parse_authority};
 use crate::error::{Error, ErrorKind};
 
 /// A proxy to use.
@@ -66,10 +66,9 @@ fn first_set(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<S
 
 /// `source` says where the URL comes from.
 fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
-    let refuse = |why: &str| {
-        let shown = shown(url);
-        Error::new(ErrorKind::Config, format!("{source} ({shown}): {why}"))
-    };
+    // The URL is not shown: where it is not what it should be, any part may be the password.
+    let refuse =
+        |why: &str| Error::new(ErrorKind::Config, format!("{source} is not usable: {why}"));
     let (scheme, rest) = url.trim().split_once("://").unwrap_or(("http", url.trim()));
     let scheme = match scheme.to_ascii_lowercase() {
         scheme if scheme == "socks" => "socks5".to_owned(),
@@ -83,7 +82,13 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
         Some((user, authority)) => (Some(user), authority),
         None => (None, rest),
     };
-    let (host, port) = parse_authority(authority).map_err(|why| refuse(&why))?;
+    let is_special = |c: char| "/?#[]@\\".contains(c) || c.is_whitespace();
+    if user.is_some_and(|user| user.contains(is_special)) {
+        return Err(refuse("percent-encode what is special in user and password"));
+    }
+    let (host, port) = parse_authority(authority).map_err(|_| {
+        refuse("host and port are not what they should be; write http://user:password@host:port")
+    })?;
     // As curl: the port of SOCKS serves all but https.
     let port = port.unwrap_or(if scheme == "https" { 443 } else { 1080 });
     let name = format!("{scheme}://{host}:{port}");
@@ -111,19 +116,17 @@ fn names(entry: &str, endpoint: &Endpoint) -> bool {
             return is_within(address, network, bits);
         }
     }
-    let (pattern, port) = match entry.trim_matches('.').rsplit_once(':') {
-        Some((pattern, port)) if entry.parse::<IpAddr>().is_err() => (pattern, port.parse().ok()),
-        _ => (entry.trim_matches('.'), None),
+    let Ok((pattern, port)) = parse_authority(entry.trim_matches('.')) else {
+        return false;
     };
-    if port.is_some_and(|port: u16| port != endpoint.port()) {
+    if port.is_some_and(|port| port != endpoint.port()) {
         return false;
     }
-    let pattern = pattern.trim_matches(['[', ']']).to_ascii_lowercase();
+    let pattern = pattern.trim_matches(['[', ']']);
     match (host.parse::<IpAddr>(), pattern.parse::<IpAddr>()) {
         (Ok(host), Ok(pattern)) => host == pattern,
         (Err(_), Err(_)) => {
-            host == pattern
-                || host.strip_suffix(pattern.as_str()).is_some_and(|above| above.ends_with('.'))
+            host == pattern || host.strip_suffix(pattern).is_some_and(|above| above.ends_with('.'))
         }
         _ => false,
     }

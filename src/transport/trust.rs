@@ -103,6 +103,11 @@ fn client_certificate(
                 let why = format!("the key does not belong to the certificate in {certificate}");
                 unusable("client key file", key_path, &why)
             }
+            rustls::Error::InvalidCertificate(why) => unusable(
+                "client certificate file",
+                certificate_path,
+                &format!("the certificate is not usable: {why}"),
+            ),
             other => {
                 unusable("client key file", key_path, &format!("the key is not usable: {other}"))
             }
