@@ -16,8 +16,8 @@
 //! thread, except that a name lookup under a deadline borrows one, and can be used by the child of a
 //! `fork` (Linux).
 //!
-//! Events go to the [`log`] facade below the target `oneaccess`, without secrets. Cap the target
-//! `ureq_proto` at debug: at trace it shows answers, tokens included.
+//! Events go to the [`log`] facade below the target `oneaccess`, without secrets. Cap the targets
+//! `ureq` and `ureq_proto` at debug: at trace they show answers, tokens included.
 //!
 //! # Features
 //! `capi` (default): the C ABI of `include/oneaccess.h`. Rust programs want `default-features = false`:

@@ -45,14 +45,14 @@ fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) 
     }
     match error {
         ureq::Error::Timeout(_) => {
-            let doing = match phase {
-                Phase::Lookup => "looking up",
-                Phase::Connect => "connecting to",
-                Phase::Proxy => "asking the proxy for a tunnel to",
-                Phase::Handshake => "the TLS handshake with",
-                Phase::Exchange => "waiting for the answer of",
+            let when = match phase {
+                Phase::Lookup => "while looking up",
+                Phase::Connect => "while connecting to",
+                Phase::Proxy => "while asking the proxy for a tunnel to",
+                Phase::Handshake => "during the TLS handshake with",
+                Phase::Exchange => "while waiting for the answer of",
             };
-            Error::new(ErrorKind::Timeout, format!("the time was over while {doing} {whom}"))
+            Error::new(ErrorKind::Timeout, format!("the time was over {when} {whom}"))
         }
         _ if phase == Phase::Proxy => no_tunnel(peer, proxy.unwrap_or_default(), error),
         ureq::Error::HostNotFound => {

@@ -2,8 +2,18 @@
 
 #![allow(dead_code)] // every test program uses its own part of it
 
+pub mod certificates;
+pub mod child;
+pub mod dice;
+pub mod fault;
+pub mod memory;
+pub mod namespace;
 pub mod native;
+pub mod nginx;
+pub mod proxy;
+pub mod resolver;
 pub mod tenant;
+pub mod timeouts;
 
 use oneaccess::{Client, Config};
 use tenant::Tenant;

@@ -1,0 +1,435 @@
+//! Whatever is configured and whatever comes over the wire: no panic, no wrong host, no token that
+//! the server did not give, no message unfit to be shown.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use oneaccess::{Client, Config, Error, ErrorKind};
+use support::dice::Dice;
+use support::fault::{Fault, Relay, Server};
+use support::tenant::{Answer, Tenant};
+use support::timeouts::to_port;
+
+/// One line of bearable length.
+fn fit_to_be_shown(error: &Error) {
+    let text = error.to_string();
+    assert!(text.len() < 1500 && !text.chars().any(char::is_control), "{text:?}");
+    assert_ne!(error.kind(), ErrorKind::Internal, "{text}");
+}
+
+const ENDPOINTS: [&str; 9] = [
+    "tenant.example",
+    "tenant.example:8443",
+    "https://tenant.example/",
+    "HTTPS://Tenant.Example:443/api/v2/tenant/token",
+    "http://localhost:8080",
+    "https://[2001:db8::1]:8443/",
+    "::1",
+    "192.0.2.1:1",
+    " xn--fiqs8s.example ",
+];
+
+const ENDPOINT_WORDS: [&[u8]; 32] = [
+    b"@",
+    b":",
+    b"/",
+    b"//",
+    b"?",
+    b"#",
+    b"\\",
+    b"%2f",
+    b"%00",
+    b"\0",
+    b"\n",
+    b" ",
+    b"..",
+    b".",
+    b"-",
+    b"_",
+    b"[",
+    b"]",
+    b"[::1]",
+    b"::",
+    b"65535",
+    b"65536",
+    b"0",
+    b"http://",
+    b"https:",
+    b"user:pw@",
+    b"evil.example",
+    "é".as_bytes(),
+    "。".as_bytes(),
+    b"0x7f.1",
+    b"2130706433",
+    b"fe80::1%25eth0",
+];
+
+/// Who an accepted endpoint means, read independently.
+fn meant(endpoint: &str) -> String {
+    let text = endpoint.trim().to_ascii_lowercase();
+    let rest = text.strip_prefix("https://").unwrap_or(&text);
+    let authority = rest.split('/').next().unwrap_or_default().to_owned();
+    if let Ok(address) = authority.parse::<std::net::Ipv6Addr>() {
+        return format!("[{address}]:443");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority.as_str(), "443"),
+    };
+    let bare = host.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>();
+    let host = bare.map_or(host.to_owned(), |address| format!("[{address}]"));
+    format!("{host}:{}", port.parse::<u16>().expect("a port that was accepted"))
+}
+
+#[test]
+fn an_accepted_endpoint_is_contacted_under_the_host_that_was_given() {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let seen = asked.clone();
+    let proxy = Server::start(move |mut client| {
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|read| read == 1) {
+            head.extend_from_slice(&byte);
+        }
+        let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+        seen.lock().unwrap().push(line);
+        let _ = client.write_all(b"HTTP/1.1 502 x\r\n\r\n");
+    });
+    let ca_file = Tenant::start();
+    let url = format!("http://127.0.0.1:{}", proxy.port());
+    let mut dice = Dice::new(4);
+    let mut accepted = 0;
+    for _ in 0..2000 {
+        let seed = dice.pick(&ENDPOINTS);
+        let text = dice.mutated(seed.as_bytes(), &ENDPOINT_WORDS);
+        let endpoint = String::from_utf8_lossy(&text).into_owned();
+        let config = Config::new(&endpoint, "id", "secret").ca_file(ca_file.ca_file());
+        let config = config.system_roots(false).proxy(Some(&url));
+        match Client::new(&config) {
+            Ok(client) => {
+                let error = client.token_within(Duration::from_millis(90)).expect_err("a proxy");
+                fit_to_be_shown(&error);
+                let asked = asked.lock().unwrap().pop().expect("a question");
+                let expected = format!("CONNECT {} HTTP/1.1", meant(&endpoint));
+                assert_eq!(asked, expected, "{endpoint:?}");
+                accepted += 1;
+            }
+            Err(error) => {
+                fit_to_be_shown(&error);
+                let kinds = [ErrorKind::Config, ErrorKind::Argument];
+                assert!(kinds.contains(&error.kind()), "{endpoint:?}: {error}");
+            }
+        }
+    }
+    println!("{accepted} of 2000 endpoints were accepted");
+    assert!(accepted > 100, "{accepted}");
+}
+
+#[test]
+fn plain_http_is_for_loopback_only_whatever_is_written() {
+    let mut dice = Dice::new(5);
+    for _ in 0..2000 {
+        let seed = dice.pick(&["http://localhost:8080", "http://127.0.0.1", "http://[::1]:80/"]);
+        let text = dice.mutated(seed.as_bytes(), &ENDPOINT_WORDS);
+        let endpoint = String::from_utf8_lossy(&text).into_owned();
+        let config = Config::new(&endpoint, "id", "secret").proxy(Some(""));
+        let shown = format!("{config:?}");
+        let Some((_, rest)) = shown.split_once("\"http://") else {
+            continue;
+        };
+        if Client::new(&config).is_ok() {
+            let authority = rest.split('/').next().unwrap_or_default();
+            let local = ["localhost", "127.", "[::1]"];
+            assert!(local.iter().any(|host| authority.starts_with(host)), "{endpoint:?} {shown}");
+            let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+            let address = host.parse::<std::net::Ipv4Addr>();
+            assert!(!host.starts_with("127.") || address.is_ok(), "{endpoint:?} {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_header_never_becomes_another_one() {
+    let tenant = Tenant::builder().plain_http().start();
+    let words: [&[u8]; 14] = [
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b":",
+        b" ",
+        b"\t",
+        b"Host",
+        b"Content-Length",
+        b"x",
+        b"\x7f",
+        "é".as_bytes(),
+        b"Transfer-Encoding",
+        b"Authorization",
+    ];
+    let mut dice = Dice::new(6);
+    let mut accepted = 0;
+    for _ in 0..600 {
+        let name = dice.mutated(b"X-tenant-id", &words);
+        let value = dice.mutated(b"some value", &words);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (name, value) = (text(&name), text(&value));
+        let config = support::config(&tenant).header(&name, &value);
+        let client = match Client::new(&config) {
+            Ok(client) => client,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Argument, "{error}");
+                fit_to_be_shown(&error);
+                continue;
+            }
+        };
+        client.token().unwrap_or_else(|error| panic!("{name:?} {value:?}: {error}"));
+        let request = tenant.last_request().expect("a request");
+        let ours =
+            ["host", "content-type", "content-length", "user-agent", "accept", "accept-encoding"];
+        let theirs = request.headers.iter().filter(|(header, _)| {
+            !ours.contains(&header.to_ascii_lowercase().as_str())
+                || header.eq_ignore_ascii_case(&name)
+        });
+        let theirs: Vec<_> = theirs.collect();
+        assert!(theirs.len() <= 1, "{name:?} {value:?}: {theirs:?}");
+        assert_eq!(request.header(&name).map(str::trim), Some(value.trim()), "{name:?}");
+        accepted += 1;
+    }
+    assert!(accepted > 20, "{accepted}");
+}
+
+const BODIES: [&str; 8] = [
+    r#"{"access_token":"9507d921f8f0","token_type":"bearer","expires_in":1719,"scope":"all","id_token":"e.y.J"}"#,
+    r#"{"access_token":"t"}"#,
+    r#"{"error":"invalid_client","error_description":"Bad client credentials"}"#,
+    r#"{"error_code":"APP.0003","error_msg":"应用已禁用"}"#,
+    r#"{"error":{"code":"E17","message":"not today"}}"#,
+    "[1,2,3]",
+    "<!DOCTYPE html><html></html>",
+    "",
+];
+
+const BODY_WORDS: [&[u8]; 26] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b":",
+    b",",
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"null",
+    b"true",
+    b"-1",
+    b"1e999",
+    b"99999999999999999999",
+    b"0.5",
+    b"\"access_token\":",
+    b"\"error\":",
+    b"\"expires_in\":",
+    b"\"token_type\":\"mac\"",
+    b"\0",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"\r\n",
+    "\u{202e}".as_bytes(),
+    b"Bearer ",
+];
+
+#[test]
+fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_kind() {
+    let tenant = Tenant::builder().plain_http().start();
+    let mut dice = Dice::new(7);
+    let mut tokens = 0;
+    for _ in 0..1500 {
+        let seed = dice.pick(&BODIES);
+        let body = match dice.below(4) {
+            0 => seed.as_bytes().to_vec(),
+            _ => dice.mutated(seed.as_bytes(), &BODY_WORDS),
+        };
+        let status = *dice.pick(&[&200, &200, &200, &200, &400, &401, &404, &201, &429, &500]);
+        let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+        tenant.always(Answer::Status { status, headers, body: body.clone() });
+        let client = support::client(&tenant);
+        match client.token_within(Duration::from_millis(90)) {
+            Ok(token) => {
+                tokens += 1;
+                let text = String::from_utf8_lossy(&body);
+                let text = text.trim_start_matches('\u{feff}');
+                let json: serde_json::Value = serde_json::from_str(text).expect("it was JSON");
+                assert_eq!(status, 200);
+                assert_eq!(json["access_token"].as_str(), Some(token.access_token()), "{text}");
+                assert!(token.access_token().bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+            Err(error) => {
+                fit_to_be_shown(&error);
+                let kinds: &[ErrorKind] = match status {
+                    429 => &[ErrorKind::Throttled],
+                    500 => &[ErrorKind::Server],
+                    201 => &[ErrorKind::Protocol],
+                    _ => &[ErrorKind::Protocol, ErrorKind::Denied, ErrorKind::Throttled],
+                };
+                // A machine that is busy may need more time than that.
+                let late = error.kind() == ErrorKind::Timeout;
+                assert!(late || kinds.contains(&error.kind()), "{status} {body:?}: {error}");
+            }
+        }
+    }
+    println!("{tokens} of 1500 answers were tokens");
+    assert!(tokens > 10, "{tokens}");
+}
+
+const RAW: [&str; 5] = [
+    "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"access_token\":\"t\"}",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n{\"access_token\":\"t\"}\r\n0\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{\"access_token\":\"t\"}",
+    "HTTP/1.1 302 Found\r\nLocation: https://other.example/x\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.0 503 Busy\r\nRetry-After: 30\r\nDate: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n",
+];
+
+const RAW_WORDS: [&[u8]; 27] = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\r\n\r\n",
+    b":",
+    b"-",
+    b"0",
+    b"fffffffffffffffff",
+    b"-1",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"\0",
+    b"\xff",
+    b" ",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/9.9",
+    b"HTTP/2",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: gzip\r\n",
+    b"Content-Encoding: gzip\r\n",
+    b";x=y",
+    b"999",
+    b"000",
+    b"Connection: upgrade\r\n",
+    b"101",
+    b"204",
+];
+
+#[test]
+fn bytes_that_are_not_quite_http_are_errors_and_no_panic() {
+    let tenant = Tenant::builder().plain_http().start();
+    let mut dice = Dice::new(8);
+    for _ in 0..1500 {
+        let seed = dice.pick(&RAW);
+        let bytes = dice.mutated(seed.as_bytes(), &RAW_WORDS);
+        tenant.always(Answer::Raw(bytes.clone()));
+        let client = support::client(&tenant);
+        match client.token_within(Duration::from_millis(90)) {
+            Ok(token) => assert!(bytes.windows(token.access_token().len()).count() > 0),
+            Err(error) => {
+                fit_to_be_shown(&error);
+                let never =
+                    [ErrorKind::Config, ErrorKind::Argument, ErrorKind::Tls, ErrorKind::Proxy];
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(!never.contains(&error.kind()), "{text:?}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn retry_after_is_advice_of_bearable_length_or_none() {
+    let tenant = Tenant::builder().plain_http().start();
+    let seeds =
+        ["30", "0", "Wed, 21 Oct 2015 07:28:00 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "1.5"];
+    let words: [&[u8]; 12] = [
+        b"9",
+        b"-",
+        b"+",
+        b" ",
+        b"99999999999999999999",
+        b"e",
+        b".",
+        b"Wed, ",
+        b"31 Feb 9999",
+        b"25:61:61",
+        b"GMT",
+        b",",
+    ];
+    let mut dice = Dice::new(9);
+    let mut longest = Duration::ZERO;
+    for _ in 0..1500 {
+        let seed = dice.pick(&seeds);
+        let value = dice.mutated(seed.as_bytes(), &words);
+        let value: String = value.iter().map(|byte| char::from(byte & 0x7f)).collect();
+        let value = value.replace(|c: char| c.is_control(), "");
+        tenant.always(Answer::status(*dice.pick(&[&503, &429])).header("Retry-After", &value));
+        let client = support::client(&tenant);
+        let error = client.token_within(Duration::from_millis(90)).expect_err("busy");
+        fit_to_be_shown(&error);
+        longest = longest.max(error.retry_after().unwrap_or_default());
+    }
+    println!("the longest advice was {longest:?}");
+    assert!(longest > Duration::from_secs(25) && longest <= Duration::from_secs(72), "{longest:?}");
+}
+
+/// How many bytes a whole exchange sends to the client, about.
+fn length_of_an_exchange(tenant: &Tenant) -> usize {
+    let relay = Relay::to(tenant.port(), Fault::None);
+    let client = Client::new(&to_port(tenant, relay.port())).expect("a client");
+    client.token().expect("a token");
+    relay.to_client()
+}
+
+#[test]
+fn a_connection_that_breaks_anywhere_is_a_transport_error() {
+    let tenant = Tenant::start();
+    let length = length_of_an_exchange(&tenant);
+    for place in (0..length - 60).step_by(29) {
+        for fault in [Fault::Cut(place), Fault::Reset(place)] {
+            let relay = Relay::to(tenant.port(), fault);
+            let client = Client::new(&to_port(&tenant, relay.port())).expect("a client");
+            let error = match client.token_within(Duration::from_millis(150)) {
+                // The end of the handshake and the answer differ in length from time to time.
+                Ok(_) => panic!("{fault:?} of {length}: a token"),
+                Err(error) => error,
+            };
+            let kinds = [ErrorKind::Transport, ErrorKind::Timeout];
+            assert!(kinds.contains(&error.kind()), "{fault:?} of {length}: {error}");
+            assert!(error.is_retryable(), "{fault:?}: {error}");
+            fit_to_be_shown(&error);
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_was_changed_anywhere_brings_no_token() {
+    let tenant = Tenant::start();
+    let length = length_of_an_exchange(&tenant);
+    let mut kinds = std::collections::BTreeMap::new();
+    for place in (0..length - 60).step_by(23) {
+        let relay = Relay::to(tenant.port(), Fault::Corrupt(place));
+        let client = Client::new(&to_port(&tenant, relay.port())).expect("a client");
+        let error = match client.token_within(Duration::from_millis(150)) {
+            // A record that TLS lets pass: its version number, a session ticket.
+            Ok(token) => {
+                assert_eq!(Some(token.access_token()), tenant.current_token().as_deref());
+                continue;
+            }
+            Err(error) => error,
+        };
+        fit_to_be_shown(&error);
+        let allowed = [ErrorKind::Tls, ErrorKind::Transport, ErrorKind::Timeout];
+        assert!(allowed.contains(&error.kind()), "{place} of {length}: {error}");
+        *kinds.entry(format!("{:?}", error.kind())).or_insert(0) += 1;
+    }
+    println!("{kinds:?}");
+    assert!(kinds.get("Tls").is_some_and(|count| *count > 10), "{kinds:?}");
+}

@@ -1,0 +1,510 @@
+//! Proxies are chosen as curl chooses them, never see the secret, and are blamed by name for what
+//! they do wrong.
+
+mod support;
+
+use std::time::Duration;
+
+use oneaccess::{Client, Config, Error, ErrorKind};
+use support::child::{in_child, plain, set_env};
+use support::fault::{Fault, Relay, Server, reset};
+use support::proxy::{installed, microsocks, squid, tinyproxy};
+use support::tenant::Tenant;
+
+fn through(tenant: &Tenant, proxy: &str) -> Config {
+    support::config(tenant).proxy(Some(proxy))
+}
+
+fn token(config: &Config) {
+    Client::new(config).expect("a client").token().expect("a token");
+}
+
+fn refusal(config: &Config) -> Error {
+    let error = |time| {
+        let client = Client::new(config).expect("a client");
+        client.token_within(Duration::from_millis(time)).expect_err("no token")
+    };
+    // Time for one attempt; on a busy machine it may need more.
+    let quick = error(90);
+    let error = if quick.kind() == ErrorKind::Timeout { error(3000) } else { quick };
+    println!("{:?} {}: {error}", error.kind(), error.is_retryable());
+    error
+}
+
+/// No bytes of the secret in any form in what a proxy saw.
+fn saw_no_secret(tenant: &Tenant, seen: &[u8]) {
+    let text = String::from_utf8_lossy(seen);
+    let (id, secret) = (tenant.client_id(), tenant.client_secret());
+    let half = &secret[..16];
+    assert!(!text.contains(&id) && !text.contains(half), "{text}");
+    assert!(!text.contains("client_credentials") && !text.contains("Authorization: Basic"));
+}
+
+#[test]
+fn tinyproxy_opens_a_tunnel_and_never_sees_the_secret() {
+    if !installed("tinyproxy", "tinyproxy") {
+        return;
+    }
+    let (tenant, proxy) = (Tenant::start(), tinyproxy(""));
+    let relay = Relay::to(proxy.port(), Fault::None);
+    token(&through(&tenant, &format!("http://127.0.0.1:{}", relay.port())));
+    // The port alone, and the name without a scheme.
+    token(&through(&tenant, &format!("localhost:{}", relay.port())));
+    assert_eq!(relay.server.connections(), 2);
+    let seen = relay.client_bytes();
+    assert!(seen.starts_with(format!("CONNECT localhost:{}", tenant.port()).as_bytes()));
+    saw_no_secret(&tenant, &seen);
+}
+
+#[test]
+fn tinyproxy_wants_a_password_and_gets_it() {
+    if !installed("tinyproxy", "tinyproxy") {
+        return;
+    }
+    let (tenant, proxy) = (Tenant::start(), tinyproxy("BasicAuth walter p4ss"));
+    let port = proxy.port();
+    token(&through(&tenant, &format!("http://walter:p4ss@127.0.0.1:{port}")));
+    for user in ["", "walter:wr0ng@"] {
+        let error = refusal(&through(&tenant, &format!("http://{user}127.0.0.1:{port}")));
+        assert_eq!(error.kind(), ErrorKind::Proxy);
+        let text = error.to_string();
+        assert!(text.contains(&format!("http://127.0.0.1:{port}")), "{text}");
+        assert!(text.contains("wants a user and a password"), "{text}");
+        assert!(!text.contains("walter") && !text.contains("wr0ng"), "{text}");
+    }
+}
+
+#[test]
+fn squid_opens_a_tunnel_and_says_why_not() {
+    if !installed("squid", "squid") {
+        return;
+    }
+    let tenant = Tenant::start();
+    let proxy = squid("http_access allow all");
+    let relay = Relay::to(proxy.port(), Fault::None);
+    let url = format!("http://127.0.0.1:{}", relay.port());
+    token(&through(&tenant, &url));
+    saw_no_secret(&tenant, &relay.client_bytes());
+
+    let closed = support::proxy::free_port();
+    let (id, secret) = (tenant.client_id(), tenant.client_secret());
+    let gone = Config::new(&format!("localhost:{closed}"), &id, &secret).proxy(Some(&url));
+    let error = refusal(&gone);
+    assert_eq!(error.kind(), ErrorKind::Proxy);
+    assert!(error.to_string().contains("HTTP 503"), "{error}");
+
+    let strict = squid("http_access deny all");
+    let url = format!("http://127.0.0.1:{}", strict.port());
+    let error = refusal(&through(&tenant, &url));
+    assert_eq!(error.kind(), ErrorKind::Proxy);
+    assert!(error.to_string().contains("does not allow"), "{error}");
+}
+
+#[test]
+fn squid_wants_a_password_and_gets_it() {
+    let helper = "/usr/lib/squid/basic_fake_auth";
+    if !installed("squid", "squid") || !installed(helper, "squid") {
+        return;
+    }
+    let rules = format!(
+        "auth_param basic program {helper}\nacl known proxy_auth REQUIRED\n\
+         http_access allow known\nhttp_access deny all"
+    );
+    let (tenant, proxy) = (Tenant::start(), squid(&rules));
+    token(&through(&tenant, &format!("http://walter:p%40ss%3A@127.0.0.1:{}", proxy.port())));
+    let error = refusal(&through(&tenant, &format!("http://127.0.0.1:{}", proxy.port())));
+    assert_eq!(error.kind(), ErrorKind::Proxy);
+    assert!(error.to_string().contains("HTTP 407"), "{error}");
+}
+
+#[test]
+fn microsocks_carries_the_connection_and_never_sees_the_secret() {
+    if !installed("microsocks", "microsocks") {
+        return;
+    }
+    let (tenant, proxy) = (Tenant::start(), microsocks(&[]));
+    let relay = Relay::to(proxy.port(), Fault::None);
+    for scheme in ["socks5h", "SOCKS5h", "socks5", "socks"] {
+        token(&through(&tenant, &format!("{scheme}://127.0.0.1:{}", relay.port())));
+    }
+    assert_eq!(relay.server.connections(), 4);
+    saw_no_secret(&tenant, &relay.client_bytes());
+}
+
+#[test]
+fn microsocks_wants_a_password_and_gets_it() {
+    if !installed("microsocks", "microsocks") {
+        return;
+    }
+    let (tenant, proxy) = (Tenant::start(), microsocks(&["-u", "walter", "-P", "p@ss:"]));
+    token(&through(&tenant, &format!("socks5h://walter:p%40ss%3A@127.0.0.1:{}", proxy.port())));
+    for user in ["", "walter:wr0ng@"] {
+        let url = format!("socks5h://{user}127.0.0.1:{}", proxy.port());
+        let error = refusal(&through(&tenant, &url));
+        assert_eq!(error.kind(), ErrorKind::Proxy);
+        let text = error.to_string();
+        assert!(text.contains(&format!("socks5h://127.0.0.1:{}", proxy.port())), "{text}");
+        assert!(!text.contains("walter") && !text.contains("wr0ng"), "{text}");
+    }
+}
+
+#[test]
+fn a_socks_proxy_that_cannot_reach_the_tenant_is_not_called_unreachable_itself() {
+    if !installed("microsocks", "microsocks") {
+        return;
+    }
+    let tenant = Tenant::start();
+    let proxy = microsocks(&[]);
+    let closed = support::proxy::free_port();
+    let to_nobody = Config::new(&format!("localhost:{closed}"), "id", "secret");
+    let reached = refusal(&to_nobody.proxy(Some(&format!("socks5h://127.0.0.1:{}", proxy.port()))));
+    let unreached = refusal(&through(&tenant, &format!("socks5h://127.0.0.1:{closed}")));
+    assert_eq!(reached.kind(), ErrorKind::Proxy);
+    assert_eq!(unreached.kind(), ErrorKind::Proxy);
+    let text = unreached.to_string();
+    assert!(text.contains("could not connect to") && text.contains("127.0.0.1"), "{text}");
+    assert!(reached.to_string().contains("did not open a tunnel"), "{reached}");
+}
+
+#[test]
+fn a_proxy_that_speaks_tls_opens_a_tunnel() {
+    if !installed("tinyproxy", "tinyproxy") {
+        return;
+    }
+    // The tenant's own certificate serves the proxy: its port is wrapped in TLS by stunnel.
+    if !installed("stunnel", "stunnel4") {
+        return;
+    }
+    let (tenant, plain) = (Tenant::start(), tinyproxy(""));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let ca = support::certificates::Ca::new();
+    let (certificate, key) = ca.server(&["localhost"]).write(folder.path(), "proxy");
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, tenant.ca_pem().to_owned() + &ca.pem()).expect("a file");
+    let wrapped = support::proxy::stunnel(&certificate, &key, plain.port());
+    let relay = Relay::to(wrapped.port(), Fault::None);
+    let url = format!("https://localhost:{}", relay.port());
+    token(&through(&tenant, &url).ca_file(&roots));
+    let seen = relay.client_bytes();
+    saw_no_secret(&tenant, &seen);
+    assert!(!String::from_utf8_lossy(&seen).contains("CONNECT"));
+
+    let error = refusal(&through(&tenant, &url));
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains(&url), "{error}");
+}
+
+struct Row {
+    answer: &'static [u8],
+    says: &'static str,
+    retryable: bool,
+}
+
+#[test]
+fn what_a_proxy_does_wrong_is_told_with_its_name() {
+    let row = |answer, says, retryable| Row { answer, says, retryable };
+    let (tenant, mut wrong) = (Tenant::start(), Vec::new());
+    for Row { answer, says, retryable } in [
+        row(b"HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n", "HTTP 407", false),
+        row(b"HTTP/1.0 401 x\r\n\r\n", "HTTP 401", false),
+        row(b"HTTP/1.1 403 Forbidden\r\n\r\n<html>", "HTTP 403", false),
+        row(b"HTTP/1.1 302 Found\r\nLocation: http://login\r\n\r\n", "HTTP 302", true),
+        row(b"HTTP/1.1 500 x\r\n\r\n", "HTTP 500", true),
+        row(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "HTTP 502", true),
+        row(b"HTTP/1.1 504 x\r\n\r\n", "HTTP 504", true),
+        row(b"", "127.0.0.1", true),
+        row(b"HTTP/1.1 200", "127.0.0.1", true),
+        row(b"SSH-2.0-OpenSSH_9.2\r\n", "127.0.0.1", true),
+        row(b"\x15\x03\x01\x00\x02\x02\x28", "127.0.0.1", true),
+    ] {
+        let proxy = Server::saying(answer);
+        let url = format!("http://walter:p4ss@127.0.0.1:{}", proxy.port());
+        let error = refusal(&through(&tenant, &url));
+        assert_eq!(error.kind(), ErrorKind::Proxy, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("the proxy http://127.0.0.1:{}", proxy.port())), "{text}");
+        assert!(text.contains(says), "{text}");
+        assert!(!text.contains("p4ss") && !text.contains("walter"), "{text}");
+        if error.is_retryable() != retryable {
+            wrong.push(text);
+        }
+    }
+    assert_eq!(tenant.connections(), 0);
+    assert!(wrong.is_empty(), "retried or not: {wrong:#?}");
+}
+
+#[test]
+fn a_proxy_that_wants_a_password_is_asked_once() {
+    // Three wrong passwords in a row lock many an account.
+    let proxy = Server::saying(b"HTTP/1.1 407 x\r\n\r\n");
+    let url = format!("http://walter:wr0ng@127.0.0.1:{}", proxy.port());
+    let tenant = Tenant::start();
+    let client = Client::new(&through(&tenant, &url)).expect("a client");
+    client.token().expect_err("no token");
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[test]
+fn a_proxy_that_cannot_be_reached_is_told_with_its_name() {
+    let tenant = Tenant::start();
+    let closed = support::proxy::free_port();
+    for scheme in ["http", "https", "socks5h", "socks4a"] {
+        let url = format!("{scheme}://walter:p4ss@127.0.0.1:{closed}");
+        let error = refusal(&through(&tenant, &url));
+        assert_eq!(error.kind(), ErrorKind::Proxy, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("{scheme}://127.0.0.1:{closed}")), "{text}");
+        assert!(text.contains("refused") && !text.contains("p4ss"), "{text}");
+    }
+    let unknown = through(&tenant, "http://walter:p4ss@no-such-proxy.invalid:3128");
+    let error = refusal(&unknown);
+    assert_eq!(error.kind(), ErrorKind::Proxy, "{error}");
+    assert!(error.to_string().contains("no-such-proxy.invalid:3128"), "{error}");
+    let resets = Server::start(|client| reset(&client));
+    let error = refusal(&through(&tenant, &format!("http://127.0.0.1:{}", resets.port())));
+    assert_eq!(error.kind(), ErrorKind::Proxy, "{error}");
+}
+
+#[test]
+fn a_tenant_whose_name_is_unknown_here_is_not_the_proxys_fault() {
+    // socks5 and socks4 look the name up on this side.
+    for scheme in ["socks5", "socks4"] {
+        let proxy = Server::silent();
+        let url = format!("{scheme}://127.0.0.1:{}", proxy.port());
+        let config = Config::new("no-such-tenant.invalid", "id", "secret").proxy(Some(&url));
+        let error = refusal(&config);
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+        assert_eq!(proxy.connections(), 0);
+    }
+}
+
+#[test]
+fn a_proxy_url_that_means_nothing_is_refused_without_its_password() {
+    let mut wrong = Vec::new();
+    for url in [
+        "ftp://walter:p4ss@proxy:1",
+        "http://walter:p4ss@proxy:99999",
+        "http://walter:p4ss@",
+        "http://walter:p4ss@pro xy:1",
+        "http://walter:p4ss@proxy:1/path",
+        "http://walter:p4ss@proxy:port",
+        "http://walter:p4?ss@proxy:port",
+        "http://walter:p4#ss@proxy:port",
+        "http://walter:p4/ss@proxy:port",
+        "http://walter:p4ss%zz@proxy:1%",
+        "walter:p4ss",
+        "http://walter:p4ss",
+        "http://walter:p4 ss@proxy:3128",
+        "http://walter:p4%ff@proxy:3128",
+        "://proxy",
+        "http://[::1",
+    ] {
+        let config = Config::new("tenant.example", "id", "secret").proxy(Some(url));
+        match Client::new(&config) {
+            Err(error) => {
+                println!("{url}: {error}");
+                assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error}");
+                let text = error.to_string();
+                if !text.contains("the proxy") || text.contains("p4") {
+                    wrong.push(format!("{url}: {text}"));
+                }
+            }
+            Ok(_) => wrong.push(format!("{url} was accepted")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_is_special_in_a_password_never_makes_another_proxy() {
+    let tenant = Tenant::start();
+    let proxy = Server::saying(b"HTTP/1.1 502 x\r\n\r\n");
+    let port = proxy.port();
+    let trap = Server::silent();
+    let other = trap.port();
+    for user in ["walter", "w/x", "w?x", "w#x"] {
+        for special in ['/', '?', '#', '@'] {
+            let url = format!("http://127.0.0.1:{other}{special}{user}@127.0.0.1:{port}");
+            // Refused or used as it is shown, but nothing else.
+            if let Ok(client) = Client::new(&through(&tenant, &url)) {
+                let error = client.token_within(Duration::from_millis(100)).expect_err("no token");
+                assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+            }
+        }
+    }
+    assert_eq!(trap.connections(), 0);
+}
+
+#[test]
+fn a_proxy_never_serves_an_endpoint_without_tls() {
+    let tenant = Tenant::builder().plain_http().start();
+    let proxy = Server::silent();
+    let url = format!("http://127.0.0.1:{}", proxy.port());
+    let error = Client::new(&through(&tenant, &url)).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("would see the client secret"), "{error}");
+    assert_eq!(proxy.connections(), 0);
+}
+
+const VARIABLES: [&str; 8] = [
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "http_proxy",
+    "HTTP_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+];
+
+fn set_only(variables: &[(&str, &str)]) {
+    for name in VARIABLES {
+        let value = variables.iter().find(|(variable, _)| *variable == name);
+        set_env(name, value.map(|(_, value)| *value));
+    }
+}
+
+fn by_environment(endpoint: &str) -> Config {
+    Config::new(endpoint, "id", "secret").timeout(Duration::from_secs(10))
+}
+
+#[test]
+fn the_environment_is_read_as_curl_reads_it() {
+    in_child(plain, || {
+        let names = ["a", "b", "c", "d"];
+        let servers = names.map(|_| Server::saying(b"HTTP/1.1 502 x\r\n\r\n"));
+        let urls =
+            [0, 1, 2, 3].map(|index: usize| format!("http://127.0.0.1:{}", servers[index].port()));
+        let [a, b, c, d] = &urls;
+        let chosen = |variables: &[(&str, &str)]| {
+            set_only(variables);
+            let error = refusal(&by_environment("127.0.0.9:1"));
+            let text = error.to_string();
+            names
+                .iter()
+                .zip(&urls)
+                .find(|(_, url)| text.contains(*url))
+                .map_or("none", |(name, _)| name)
+        };
+        let all = [("https_proxy", a), ("HTTPS_PROXY", b), ("all_proxy", c), ("ALL_PROXY", d)];
+        let all = all.map(|(name, url)| (name, url.as_str()));
+        assert_eq!(chosen(&all), "a");
+        assert_eq!(chosen(&all[1..]), "b");
+        assert_eq!(chosen(&all[2..]), "c");
+        assert_eq!(chosen(&all[3..]), "d");
+        assert_eq!(chosen(&[("https_proxy", ""), ("ALL_PROXY", d)]), "d");
+        assert_eq!(chosen(&[("http_proxy", a), ("HTTP_PROXY", b)]), "none");
+        assert_eq!(chosen(&[]), "none");
+        let bare = a.trim_start_matches("http://");
+        assert_eq!(chosen(&[("https_proxy", bare)]), "a");
+    });
+}
+
+#[test]
+fn the_environment_is_read_once_and_gives_way_to_the_configuration() {
+    in_child(plain, || {
+        let tenant = Tenant::start();
+        let proxy = Server::silent();
+        let url = format!("http://127.0.0.1:{}", proxy.port());
+        set_only(&[]);
+        let before = Client::new(&support::config(&tenant).proxy(None)).expect("a client");
+        set_only(&[("https_proxy", &url), ("no_proxy", "*")]);
+        before.token().expect("directly");
+        token(&support::config(&tenant).proxy(None));
+        set_only(&[("https_proxy", &url)]);
+        token(&support::config(&tenant).proxy(Some("")));
+        assert_eq!(proxy.connections(), 0);
+        // An explicit proxy is for every host.
+        set_only(&[("no_proxy", "*")]);
+        let error = refusal(&through(&tenant, "http://127.0.0.1:1"));
+        assert_eq!(error.kind(), ErrorKind::Proxy);
+        // A plain endpoint needs no proxy, whatever the environment says.
+        let plain = Tenant::builder().plain_http().start();
+        set_only(&[("https_proxy", &url), ("http_proxy", &url), ("ALL_PROXY", &url)]);
+        token(&support::config(&plain).proxy(None));
+        assert_eq!(proxy.connections(), 0);
+    });
+}
+
+#[test]
+fn a_bad_variable_is_refused_by_its_name() {
+    in_child(plain, || {
+        for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            for value in ["ftp://x:p4ss@proxy", "http://", "http://x:p4ss@proxy:0", "a b"] {
+                set_only(&[(name, value)]);
+                let error = Client::new(&by_environment("tenant.example")).expect_err(value);
+                assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+                let text = error.to_string();
+                assert!(text.contains(&format!("environment variable {name}")), "{text}");
+                assert!(!text.contains("p4ss"), "{text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn no_proxy_names_hosts_domains_ports_addresses_and_networks() {
+    in_child(plain, || {
+        let mut wrong = Vec::new();
+        for (list, endpoint, direct) in [
+            ("*", "127.0.0.9:1", true),
+            ("other,*", "127.0.0.9:1", true),
+            ("127.0.0.9", "127.0.0.9:1", true),
+            ("127.0.0.9:1", "127.0.0.9:1", true),
+            ("127.0.0.9:2", "127.0.0.9:1", false),
+            ("127.0.0.9:", "127.0.0.9:1", false),
+            ("127.0.0.9:x", "127.0.0.9:1", false),
+            ("127.0.0.8", "127.0.0.9:1", false),
+            ("127.0.0", "127.0.0.9:1", false),
+            ("0.0.9", "127.0.0.9:1", false),
+            ("127.0.0.0/8", "127.0.0.9:1", true),
+            ("127.0.0.0/29", "127.0.0.9:1", false),
+            ("127.0.0.8/29", "127.0.0.9:1", true),
+            ("0.0.0.0/0", "127.0.0.9:1", true),
+            ("127.0.0.0/33", "127.0.0.9:1", false),
+            ("127.0.0.9/32", "127.0.0.9:1", true),
+            ("::/0", "127.0.0.9:1", false),
+            ("::1", "[::1]:1", true),
+            ("0:0:0:0:0:0:0:1", "[::1]:1", true),
+            ("[::1]", "[::1]:1", true),
+            ("[::1]:1", "[::1]:1", true),
+            ("[::1]:2", "[::1]:1", false),
+            ("::/127", "[::1]:1", true),
+            ("::2/128", "[::1]:1", false),
+            ("localhost", "localhost:1", true),
+            ("LocalHost", "LOCALHOST:1", true),
+            ("localhost.", "localhost:1", true),
+            (" foo , localhost , bar", "localhost:1", true),
+            ("foo localhost", "localhost:1", true),
+            ("foo,,localhost,", "localhost:1", true),
+            (".localhost", "localhost:1", true),
+            ("localhost:1", "localhost:1", true),
+            ("localhost:2", "localhost:1", false),
+            ("host", "localhost:1", false),
+            ("localhost", "a.localhost:1", true),
+            (".localhost", "a.b.localhost:1", true),
+            ("b.localhost", "a.localhost:1", false),
+            ("a.localhost", "xa.localhost:1", false),
+            ("localhost/8", "localhost:1", false),
+            (",", "localhost:1", false),
+            (".", "localhost:1", false),
+            ("", "localhost:1", false),
+        ] {
+            set_only(&[("https_proxy", "http://127.0.0.1:1"), ("no_proxy", list)]);
+            // Time for one attempt, whose end does not matter.
+            let client = Client::new(&by_environment(endpoint)).expect("a client");
+            let error = client.token_within(Duration::from_millis(90)).expect_err("no token");
+            let by_proxy = error.to_string().contains("http://127.0.0.1:1");
+            if by_proxy == direct {
+                wrong.push(format!("no_proxy={list} {endpoint}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let both =
+            [("no_proxy", "other"), ("NO_PROXY", "*"), ("https_proxy", "http://127.0.0.1:1")];
+        set_only(&both);
+        assert_eq!(refusal(&by_environment("127.0.0.9:1")).kind(), ErrorKind::Proxy);
+        set_only(&both[1..]);
+        assert_eq!(refusal(&by_environment("127.0.0.9:1")).kind(), ErrorKind::Transport);
+    });
+}

@@ -1,0 +1,304 @@
+//! Servers that misbehave at the level of bytes, each on a loopback port of its own.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Gives every connection to one function, in a thread of its own.
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stopping: AtomicBool,
+    connections: AtomicUsize,
+    sockets: Mutex<Vec<TcpStream>>,
+}
+
+impl Server {
+    pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
+        let address = listener.local_addr().expect("its address");
+        let shared = Arc::new(Shared::default());
+        let serve = Arc::new(serve);
+        let acceptors = shared.clone();
+        let acceptor = thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                if acceptors.stopping.load(SeqCst) {
+                    return;
+                }
+                acceptors.connections.fetch_add(1, SeqCst);
+                acceptors.sockets.lock().unwrap().push(socket.try_clone().expect("a clone"));
+                let serve = serve.clone();
+                let close = acceptors.clone();
+                thread::spawn(move || {
+                    let address = socket.peer_addr().ok();
+                    serve(socket);
+                    // Our clone would keep the connection open.
+                    let other = |socket: &TcpStream| socket.peer_addr().ok() != address;
+                    close.sockets.lock().unwrap().retain(other);
+                });
+            }
+        });
+        Server { address, shared, acceptor: Some(acceptor) }
+    }
+
+    /// Accepts and never says a word.
+    pub fn silent() -> Server {
+        Server::start(|socket| drain(&socket))
+    }
+
+    /// Says this once the client has said what it has to say, then closes.
+    pub fn saying(bytes: &[u8]) -> Server {
+        let bytes = bytes.to_vec();
+        Server::start(move |mut socket| {
+            let pause = Some(Duration::from_millis(20));
+            let _ = socket.read(&mut [0; 4096]);
+            let _ = socket.set_read_timeout(pause);
+            drain(&socket);
+            let _ = socket.write_all(&bytes);
+            let _ = socket.shutdown(Shutdown::Write);
+            let _ = socket.set_read_timeout(None);
+            drain(&socket);
+        })
+    }
+
+    /// Says this byte by byte, again and again, then closes after five seconds.
+    pub fn dripping(bytes: &[u8], every: Duration) -> Server {
+        let bytes = bytes.to_vec();
+        Server::start(move |mut socket| {
+            let end = Instant::now() + Duration::from_secs(5);
+            for byte in bytes.iter().cycle() {
+                thread::sleep(every);
+                if Instant::now() > end || socket.write_all(&[*byte]).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, SeqCst);
+        if TcpStream::connect(self.address).is_ok() {
+            let _ = self.acceptor.take().map(JoinHandle::join);
+        }
+        for socket in self.shared.sockets.lock().unwrap().iter() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn drain(mut socket: &TcpStream) {
+    while socket.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+}
+
+/// A port that drops what wants to connect: its queue is full.
+pub struct Blackhole {
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+    address: SocketAddr,
+}
+
+impl Blackhole {
+    pub fn new() -> Blackhole {
+        Blackhole::at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    pub fn at(address: SocketAddr) -> Blackhole {
+        let listener = TcpListener::bind(address).expect("a loopback port");
+        let address = listener.local_addr().expect("its address");
+        // SAFETY: a system call on an open socket.
+        unsafe { libc::listen(listener.as_raw_fd(), 0) };
+        let mut queued = Vec::new();
+        while let Ok(socket) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+            queued.push(socket);
+        }
+        Blackhole { _listener: listener, _queued: queued, address }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+}
+
+/// What a relay does to the bytes on their way to the client.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    None,
+    /// Passes on so many bytes, then none, and keeps the connection.
+    Stall(usize),
+    /// Closes after so many bytes.
+    Cut(usize),
+    /// Resets after so many bytes.
+    Reset(usize),
+    /// Flips a bit of the byte at that place.
+    Corrupt(usize),
+    /// Passes on so many bytes, then one at a time with this pause.
+    Drip(usize, Duration),
+    /// Takes nothing more from the client after so many bytes.
+    Deaf(usize),
+    /// Takes the rest from the client in small pieces with this pause.
+    Sip(usize, Duration),
+}
+
+/// Stands between a client and a server and keeps all it has seen of the client.
+pub struct Relay {
+    pub server: Server,
+    from_client: Arc<Mutex<Vec<u8>>>,
+    to_client: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    pub fn to(port: u16, fault: Fault) -> Relay {
+        let from_client = Arc::<Mutex<Vec<u8>>>::default();
+        let to_client = Arc::<AtomicUsize>::default();
+        let (seen, count) = (from_client.clone(), to_client.clone());
+        let server = Server::start(move |client| {
+            let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+                return;
+            };
+            thread::scope(|scope| {
+                scope.spawn(|| upstream(&client, &server, fault, &seen));
+                downstream(&server, &client, fault, &count);
+                // The other direction shall end too.
+                let _ = server.shutdown(Shutdown::Both);
+                if !matches!(fault, Fault::Reset(_)) {
+                    let _ = client.shutdown(Shutdown::Both);
+                }
+            });
+        });
+        Relay { server, from_client, to_client }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    pub fn client_bytes(&self) -> Vec<u8> {
+        self.from_client.lock().unwrap().clone()
+    }
+
+    /// How many bytes went to clients so far.
+    pub fn to_client(&self) -> usize {
+        self.to_client.load(SeqCst)
+    }
+}
+
+fn upstream(mut client: &TcpStream, mut server: &TcpStream, fault: Fault, seen: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    let mut passed = 0;
+    if let Fault::Deaf(_) | Fault::Sip(..) = fault {
+        set_receive_buffer(client);
+    }
+    while let Ok(length @ 1..) = client.read(&mut buffer) {
+        seen.lock().unwrap().extend_from_slice(&buffer[..length]);
+        passed += length;
+        if server.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+        match fault {
+            Fault::Deaf(after) if passed >= after => return wait_for_end(client),
+            Fault::Sip(after, pause) if passed >= after => thread::sleep(pause),
+            _ => {}
+        }
+    }
+    let _ = server.shutdown(Shutdown::Write);
+}
+
+fn downstream(mut server: &TcpStream, client: &TcpStream, fault: Fault, count: &AtomicUsize) {
+    let mut buffer = [0; 4096];
+    let mut passed = 0;
+    while let Ok(length @ 1..) = server.read(&mut buffer) {
+        let bytes = &mut buffer[..length];
+        if !pass(client, bytes, passed, fault) {
+            return;
+        }
+        passed += length;
+        count.fetch_add(length, SeqCst);
+    }
+}
+
+/// Whether the connection goes on.
+fn pass(mut client: &TcpStream, bytes: &mut [u8], passed: usize, fault: Fault) -> bool {
+    let before = |place: usize| place.saturating_sub(passed).min(bytes.len());
+    match fault {
+        Fault::Stall(after) | Fault::Cut(after) | Fault::Reset(after) => {
+            let good = before(after);
+            let sent = client.write_all(&bytes[..good]).is_ok();
+            if good == bytes.len() {
+                return sent;
+            }
+            match fault {
+                Fault::Stall(_) => wait_for_end(client),
+                Fault::Reset(_) => reset(client),
+                _ => {}
+            }
+            false
+        }
+        Fault::Corrupt(place) => {
+            let index = before(place);
+            if place >= passed && index < bytes.len() {
+                bytes[index] ^= 0x10;
+            }
+            client.write_all(bytes).is_ok()
+        }
+        Fault::Drip(after, every) => {
+            let (first, rest) = bytes.split_at(before(after));
+            client.write_all(first).is_ok()
+                && rest.iter().all(|byte| {
+                    thread::sleep(every);
+                    client.write_all(&[*byte]).is_ok()
+                })
+        }
+        Fault::None | Fault::Deaf(_) | Fault::Sip(..) => client.write_all(bytes).is_ok(),
+    }
+}
+
+/// Until the other side has gone, without reading what it says.
+fn wait_for_end(socket: &TcpStream) {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one valid pollfd that outlives the call.
+    unsafe { libc::poll(&mut poll, 1, 60_000) };
+}
+
+/// The connection is reset once its last owner has let it go.
+pub fn reset(socket: &TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    set_option(socket, libc::SO_LINGER, &linger);
+    let _ = socket.shutdown(Shutdown::Read);
+}
+
+fn set_receive_buffer(socket: &TcpStream) {
+    let smallest: libc::c_int = 1;
+    set_option(socket, libc::SO_RCVBUF, &smallest);
+}
+
+fn set_option<T>(socket: &TcpStream, option: libc::c_int, value: &T) {
+    let length = size_of::<T>() as libc::socklen_t;
+    let value: *const T = value;
+    // SAFETY: `value` points to `length` bytes that outlive the call.
+    unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value.cast(), length);
+    }
+}

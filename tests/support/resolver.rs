@@ -1,0 +1,32 @@
+//! A name lookup that does what a test wants, in a child process.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::child;
+use super::native::{root, succeed};
+
+/// Compiled once per test; the library must outlive the child.
+pub struct Resolver {
+    folder: TempDir,
+}
+
+impl Resolver {
+    pub fn compile() -> Resolver {
+        let folder = TempDir::new().expect("a folder");
+        let mut command = Command::new("cc");
+        command.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"]);
+        command.arg(folder.path().join("resolver.so"));
+        succeed(command.arg(root().join("tests/support/resolver.c")));
+        Resolver { folder }
+    }
+
+    /// Every name is looked up for so long and has these addresses.
+    pub fn runner(&self, lookup_ms: u32, addresses: &str) -> Command {
+        let mut command = child::plain();
+        command.env("LD_PRELOAD", self.folder.path().join("resolver.so"));
+        command.env("FAKE_LOOKUP_MS", lookup_ms.to_string()).env("FAKE_ADDRESSES", addresses);
+        command
+    }
+}

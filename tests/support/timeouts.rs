@@ -1,0 +1,96 @@
+//! What it means that a call ends in time.
+
+use std::time::{Duration, Instant};
+
+use oneaccess::{Client, Config, ErrorKind};
+
+use super::tenant::Tenant;
+
+/// The promise is 100 ms; the rest is for a machine that is busy with other tests.
+pub const SLACK: Duration = Duration::from_millis(300);
+
+pub const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// What a call gave, and how long it took.
+pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let outcome = call();
+    (outcome, start.elapsed())
+}
+
+/// The tenant, behind another port of loopback.
+pub fn to_port(tenant: &Tenant, port: u16) -> Config {
+    let (id, secret) = (tenant.client_id(), tenant.client_secret());
+    let endpoint = format!("localhost:{port}");
+    Config::new(&endpoint, &id, &secret).ca_file(tenant.ca_file()).proxy(Some(""))
+}
+
+/// A call of this client ends with TIMEOUT after `limit`, and says so in these words.
+pub fn ends_in_time(config: &Config, limit: Duration, says: &str) {
+    let client = Client::new(config).expect("a client");
+    let (outcome, took) = timed(|| client.token_within(limit));
+    let error = outcome.expect_err("no token");
+    println!("{limit:?}: {took:?}: {:?}: {error}", error.kind());
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.is_retryable());
+    assert!(error.to_string().contains(says), "{error}");
+    assert!(took >= limit - ms(50), "{took:?} of {limit:?}: {error}");
+    assert!(took < limit + SLACK, "{took:?} of {limit:?}: {error}");
+}
+
+/// The form is some 190 KB long with it, more than sockets take unasked.
+pub fn with_a_large_secret(config: Config, folder: &tempfile::TempDir) -> Config {
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "%".repeat(64 << 10)).expect("a file");
+    config.client_secret_file(path)
+}
+
+/// Signals rain on this thread from now on; their handler does not restart system calls.
+pub fn storm() {
+    extern "C" fn ignore(_: i32) {}
+    // SAFETY: the handler does nothing; the structure outlives the call.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ignore as extern "C" fn(i32) as libc::sighandler_t;
+        assert_eq!(libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()), 0);
+    }
+    let process = std::process::id();
+    // SAFETY: a system call.
+    let me = unsafe { libc::syscall(libc::SYS_gettid) };
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(ms(3));
+            // SAFETY: a system call.
+            unsafe { libc::syscall(libc::SYS_tgkill, process, me, libc::SIGALRM) };
+        }
+    });
+}
+
+/// A call that stalls ends soon after its client was closed.
+pub fn closes_promptly(config: &Config) {
+    closes_within(SLACK, config);
+}
+
+/// The system's connect cannot be interrupted: it is made in rounds of three seconds at most.
+pub fn closes_with_its_round(config: &Config) {
+    closes_within(ms(3000) + SLACK, config);
+}
+
+fn closes_within(longest: Duration, config: &Config) {
+    for after in [100, 1300] {
+        let client = Client::new(config).expect("a client");
+        let called = client.clone();
+        let call = std::thread::spawn(move || called.token_within(Duration::from_secs(20)));
+        std::thread::sleep(ms(after));
+        let (outcome, took) = timed(|| {
+            client.close();
+            call.join().expect("no panic")
+        });
+        let error = outcome.expect_err("no token");
+        println!("closed after {after} ms, ended {took:?} later");
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+        assert!(took < longest, "closed after {after} ms, ended {took:?} later");
+    }
+}

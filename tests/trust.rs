@@ -1,0 +1,589 @@
+//! Who is trusted, who is not, and what is said about it at night.
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use oneaccess::{Client, Config, Error, ErrorKind};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
+use support::certificates::{Ca, Identity, named};
+use support::child::{in_child, plain, set_env};
+use support::fault::Server;
+use support::native::succeed;
+use support::nginx::nginx;
+use support::proxy::installed;
+use support::tenant::Tenant;
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a folder")
+}
+
+fn write(folder: &TempDir, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+fn at(port: u16) -> Config {
+    Config::new(&format!("localhost:{port}"), "id", "secret").proxy(Some(""))
+}
+
+fn token(config: &Config) -> String {
+    let client = Client::new(config).expect("a client");
+    client.token().expect("a token").access_token().to_owned()
+}
+
+/// Not trusted: what is said. Nothing that a retry would mend.
+fn distrust(config: &Config) -> String {
+    let client = Client::new(config).expect("a client");
+    let error = client.token().expect_err("no token");
+    println!("{error}");
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert!(!error.is_retryable(), "{error}");
+    assert_eq!(client.stat(oneaccess::Stat::Attempts), 1);
+    error.to_string()
+}
+
+fn refused(config: &Config) -> Error {
+    let error = Client::new(config).expect_err("refused");
+    println!("{error}");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    error
+}
+
+fn says(text: &str, all: &[&str]) {
+    for words in all {
+        assert!(text.contains(words), "{words:?} is not in: {text}");
+    }
+}
+
+/// nginx with this certificate, and a client that trusts the CA.
+fn to_nginx(ca: &Ca, identity: &Identity, more: &str, then: impl FnOnce(&Config)) {
+    let folder = folder();
+    let roots = write(&folder, "ca.pem", ca.pem());
+    let server = nginx(identity, more);
+    then(&at(server.port()).ca_file(roots).timeout(Duration::from_secs(10)));
+}
+
+#[test]
+fn nginx_with_a_good_chain_is_trusted() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let good = |config: &Config| assert_eq!(token(config), "from-nginx");
+    to_nginx(&ca, &ca.server(&["localhost"]), "", good);
+    to_nginx(&ca, &ca.server(&["localhost"]), "ssl_protocols TLSv1.2;", good);
+    to_nginx(&ca, &ca.server(&["localhost"]), "ssl_protocols TLSv1.3;", good);
+    let intermediate = ca.intermediate();
+    let mut chained = intermediate.server(&["localhost"]);
+    chained.certificate += &intermediate.pem();
+    to_nginx(&ca, &chained, "", good);
+}
+
+#[test]
+fn an_incomplete_chain_is_an_unknown_issuer() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let identity = ca.intermediate().server(&["localhost"]);
+    to_nginx(&ca, &identity, "", |config| {
+        says(&distrust(config), &["localhost:", "signed by nobody we trust", "intermediate"]);
+    });
+}
+
+#[test]
+fn an_unknown_issuer_is_told_with_the_way_to_add_a_ca() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let (ca, other) = (Ca::new(), Ca::new().intermediate());
+    for identity in
+        [other.server(&["localhost"]), Identity::self_signed(named("Nobody", &["localhost"]))]
+    {
+        to_nginx(&ca, &identity, "", |config| {
+            let text = distrust(config);
+            says(&text, &["signed by nobody we trust", "CA file", "ONEACCESS_CA_FILE"]);
+        });
+    }
+}
+
+#[test]
+fn a_ca_that_was_made_anew_under_its_old_name_is_told() {
+    let (old, new) = (Tenant::start(), Tenant::start());
+    let text = distrust(&support::config(&new).ca_file(old.ca_file()));
+    says(&text, &["signed", "CA file"]);
+}
+
+#[test]
+fn a_weak_certificate_is_told() {
+    if !installed("nginx", "nginx") || !installed("openssl", "openssl") {
+        return;
+    }
+    for (key, hash) in [("rsa:1024", "-sha256"), ("rsa:2048", "-sha1")] {
+        let folder = folder();
+        let (certificate, key_file) = (folder.path().join("weak.pem"), folder.path().join("key"));
+        let mut command = openssl(&["req", "-x509", "-nodes", "-newkey", key, hash]);
+        command.args(["-subj", "/CN=x", "-addext", "subjectAltName=DNS:localhost"]);
+        command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        succeed(command.arg("-keyout").arg(&key_file).arg("-out").arg(&certificate));
+        let read = |path| fs::read_to_string(path).expect("a file");
+        let identity = Identity { certificate: read(&certificate), key: read(&key_file) };
+        let server = nginx(&identity, "ssl_ciphers DEFAULT@SECLEVEL=0;");
+        let text = distrust(&at(server.port()).ca_file(&certificate));
+        says(&text, &["localhost", "weak"]);
+        assert!(text.len() < 400 && !text.contains('{'), "not for people: {text}");
+    }
+}
+
+#[test]
+fn a_wrong_host_is_told_with_the_names_the_certificate_has() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let names = ["a.example", "*.b.example", "192.0.2.7"];
+    to_nginx(&ca, &ca.server(&names), "", |config| {
+        let text = distrust(config);
+        says(&text, &["localhost", "another host", "a.example", "*.b.example", "192.0.2.7"]);
+        assert!(!text.contains("DnsName("), "{text}");
+    });
+    to_nginx(&ca, &ca.server(&["localhost"]), "", |config| {
+        let port = config_port(config);
+        let by_address = Config::new(&format!("127.0.0.1:{port}"), "id", "secret");
+        let folder = folder();
+        let roots = write(&folder, "ca.pem", ca.pem());
+        let text = distrust(&by_address.proxy(Some("")).ca_file(roots));
+        says(&text, &["127.0.0.1", "another host", "localhost"]);
+    });
+}
+
+fn config_port(config: &Config) -> u16 {
+    let shown = format!("{config:?}");
+    let (_, rest) = shown.split_once("localhost:").expect("its endpoint");
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a port")
+}
+
+#[test]
+fn a_certificate_with_only_a_common_name_is_told_apart() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    to_nginx(&ca, &ca.sign(named("localhost", &[])), "", |config| {
+        says(&distrust(config), &["subjectAltName", "common name does not count"]);
+    });
+}
+
+#[test]
+fn expired_and_not_yet_valid_are_told_with_both_dates() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let year = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let year = &year[12..16];
+    let mut old = named("x", &["localhost"]);
+    (old.not_before, old.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 2, 3));
+    to_nginx(&ca, &ca.sign(old), "", |config| {
+        says(&distrust(config), &["expired", "03 Feb 2020", "clock of this machine", year]);
+    });
+    let mut new = named("x", &["localhost"]);
+    (new.not_before, new.not_after) = (date_time_ymd(2091, 4, 5), date_time_ymd(2093, 1, 1));
+    to_nginx(&ca, &ca.sign(new), "", |config| {
+        let text = distrust(config);
+        says(&text, &["not valid before", "05 Apr 2091", "clock of this machine", year]);
+    });
+}
+
+#[test]
+fn a_self_signed_ca_as_server_certificate_is_told_apart() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let mut params = named("localhost", &["localhost"]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let identity = Identity::self_signed(params);
+    let folder = folder();
+    let roots = write(&folder, "self.pem", &identity.certificate);
+    let server = nginx(&identity, "");
+    says(&distrust(&at(server.port()).ca_file(roots)), &["self-signed CA", "CA:FALSE"]);
+}
+
+#[test]
+fn a_self_signed_certificate_that_is_no_ca_can_be_trusted_as_ca_file() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let mut params = named("localhost", &["localhost"]);
+    params.is_ca = IsCa::ExplicitNoCa;
+    let identity = Identity::self_signed(params);
+    let folder = folder();
+    let roots = write(&folder, "self.pem", &identity.certificate);
+    let server = nginx(&identity, "");
+    assert_eq!(token(&at(server.port()).ca_file(roots)), "from-nginx");
+}
+
+#[test]
+fn a_certificate_for_clients_only_is_told() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let mut params = named("x", &["localhost"]);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    to_nginx(&ca, &ca.sign(params), "", |config| {
+        says(&distrust(config), &["the certificate of localhost"]);
+    });
+}
+
+#[test]
+fn an_old_protocol_is_told() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    for protocols in ["TLSv1", "TLSv1.1", "TLSv1 TLSv1.1"] {
+        let more = format!("ssl_protocols {protocols}; ssl_ciphers DEFAULT@SECLEVEL=0;");
+        to_nginx(&ca, &ca.server(&["localhost"]), &more, |config| {
+            says(&distrust(config), &["no TLS that is safe today", "1.2 or 1.3"]);
+        });
+    }
+    // A server that chooses TLS 1.1 although it was not offered.
+    let mut hello = b"\x16\x03\x02\x00\x4a\x02\x00\x00\x46\x03\x02".to_vec();
+    hello.extend_from_slice(&[7; 32]);
+    hello.push(32);
+    hello.extend_from_slice(&[8; 32]);
+    hello.extend_from_slice(b"\xc0\x13\x00");
+    says(&distrust(&at(Server::saying(&hello).port())), &["TLS"]);
+    let choosing = Server::saying(&hello);
+    says(&distrust(&at(choosing.port())), &["no TLS that is safe today"]);
+    let alerting = Server::saying(b"\x15\x03\x01\x00\x02\x02\x46");
+    says(&distrust(&at(alerting.port())), &["no TLS that is safe today"]);
+}
+
+#[test]
+fn old_ciphers_are_not_taken_for_a_missing_client_certificate() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let more = "ssl_protocols TLSv1.2; ssl_ciphers ECDHE-ECDSA-AES128-SHA:AES128-SHA;";
+    to_nginx(&ca, &ca.server(&["localhost"]), more, |config| {
+        says(&distrust(config), &["HandshakeFailure", "cipher"]);
+    });
+}
+
+#[test]
+fn a_port_without_tls_is_told() {
+    let plain = Tenant::builder().plain_http().start();
+    says(&distrust(&at(plain.port())), &["does not speak TLS on this port"]);
+    for greeting in ["SSH-2.0-OpenSSH_9.2p1\r\n", "220 mail ESMTP\r\n", "* OK IMAP4rev1\r\n"] {
+        let server = Server::saying(greeting.as_bytes());
+        says(&distrust(&at(server.port())), &["does not speak TLS on this port"]);
+    }
+}
+
+#[test]
+fn the_ca_file_adds_to_the_systems_roots_which_can_be_switched_off() {
+    in_child(plain, || {
+        let (one, two) = (Tenant::start(), Tenant::start());
+        let folder = folder();
+        let both = write(&folder, "both.pem", one.ca_pem().to_owned() + two.ca_pem());
+        let with = |tenant: &Tenant| {
+            let (id, secret) = (tenant.client_id(), tenant.client_secret());
+            Config::new(&tenant.endpoint(), &id, &secret).proxy(Some(""))
+        };
+        set_env("SSL_CERT_FILE", one.ca_file().to_str());
+        token(&with(&one));
+        token(&with(&two).ca_file(two.ca_file()));
+        token(&with(&one).ca_file(two.ca_file()));
+        distrust(&with(&two));
+        distrust(&with(&one).ca_file(two.ca_file()).system_roots(false));
+        token(&with(&two).ca_file(two.ca_file()).system_roots(false));
+        for tenant in [&one, &two] {
+            token(&with(tenant).ca_file(&both).system_roots(false));
+        }
+        let error = refused(&with(&one).system_roots(false));
+        says(&error.to_string(), &["nobody would be trusted"]);
+    });
+}
+
+#[test]
+fn the_systems_roots_are_where_the_environment_says() {
+    if !installed("openssl", "openssl") {
+        return;
+    }
+    in_child(plain, || {
+        let tenant = Tenant::start();
+        let (id, secret) = (tenant.client_id(), tenant.client_secret());
+        let config = Config::new(&tenant.endpoint(), &id, &secret).proxy(Some(""));
+        let folder = folder();
+        fs::copy(tenant.ca_file(), folder.path().join("ca.pem")).expect("a copy");
+        succeed(Command::new("openssl").arg("rehash").arg(folder.path()));
+        set_env("SSL_CERT_DIR", folder.path().to_str());
+        token(&config);
+
+        let empty = TempDir::new().expect("a folder");
+        set_env("SSL_CERT_DIR", empty.path().to_str());
+        says(&refused(&config).to_string(), &["no trusted certificates", "ca-certificates"]);
+        token(&config.clone().ca_file(tenant.ca_file()));
+        set_env("SSL_CERT_DIR", None);
+        set_env("SSL_CERT_FILE", Some("/nowhere/ca.pem"));
+        says(&refused(&config).to_string(), &["no trusted certificates", "/nowhere/ca.pem"]);
+        token(&config.ca_file(tenant.ca_file()));
+    });
+}
+
+#[test]
+fn the_system_trusts_no_stranger() {
+    let tenant = Tenant::start();
+    says(&distrust(&at(tenant.port())), &["signed by nobody we trust"]);
+    assert_eq!(tenant.requests(), 0);
+}
+
+#[test]
+fn a_ca_file_that_changed_on_disk_is_read_again_when_trust_fails() {
+    let (old, new) = (Tenant::start(), Tenant::start());
+    let folder = folder();
+    let path = write(&folder, "ca.pem", old.ca_pem());
+    let (id, secret) = (new.client_id(), new.client_secret());
+    let config = Config::new(&new.endpoint(), &id, &secret).proxy(Some("")).ca_file(&path);
+    let client = Client::new(&config).expect("a client");
+    fs::write(&path, new.ca_pem()).expect("a file");
+    client.token().expect("at its next request");
+    // The handshake that failed was one connection, the second one brought the token.
+    assert_eq!((new.connections(), new.requests()), (2, 1));
+}
+
+#[test]
+fn the_systems_store_that_changed_on_disk_is_read_again_when_trust_fails() {
+    in_child(plain, || {
+        let (old, new) = (Tenant::start(), Tenant::start());
+        let folder = folder();
+        let path = write(&folder, "ca.pem", old.ca_pem());
+        set_env("SSL_CERT_FILE", path.to_str());
+        let (id, secret) = (new.client_id(), new.client_secret());
+        let config = Config::new(&new.endpoint(), &id, &secret).proxy(Some(""));
+        let client = Client::new(&config).expect("a client");
+        client.token().expect_err("not trusted");
+        fs::write(&path, new.ca_pem()).expect("a file");
+        std::thread::sleep(client.refresh_in().expect("not closed"));
+        client.token().expect("at its next request");
+    });
+}
+
+#[test]
+fn a_ca_file_that_is_broken_later_costs_no_trust() {
+    let (tenant, stranger) = (Tenant::start(), Tenant::start());
+    let folder = folder();
+    let path = write(&folder, "ca.pem", tenant.ca_pem());
+    let client = Client::new(&at(stranger.port()).ca_file(&path)).expect("a client");
+    for broken in ["", "garbage", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"] {
+        fs::write(&path, broken).expect("a file");
+        let error = client.token().expect_err("a stranger");
+        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+        std::thread::sleep(client.refresh_in().expect("not closed").min(Duration::from_secs(2)));
+    }
+    assert_eq!(stranger.requests(), 0);
+}
+
+#[test]
+fn a_ca_file_that_cannot_be_used_is_refused_at_once() {
+    let folder = folder();
+    let tenant = Tenant::start();
+    let der = {
+        let mut command = Command::new("openssl");
+        command.args(["x509", "-outform", "der", "-in"]).arg(tenant.ca_file());
+        command.output().map(|output| output.stdout).unwrap_or_default()
+    };
+    let armored =
+        |what: &str, body: &str| format!("-----BEGIN {what}-----\n{body}\n-----END {what}-----\n");
+    let unfinished: String = tenant.ca_pem().lines().take(3).collect::<Vec<_>>().join("\n");
+    let rows = [
+        (folder.path().join("nowhere.pem"), "No such file"),
+        (folder.path().to_owned(), "Is a directory"),
+        (write(&folder, "empty", ""), "no certificate"),
+        (write(&folder, "garbage", "garbage"), "no certificate"),
+        (write(&folder, "der", der), "no certificate"),
+        (write(&folder, "key", armored("PRIVATE KEY", "AAAA")), "no certificate"),
+        (write(&folder, "base64", armored("CERTIFICATE", "!!!!")), "PEM"),
+        (write(&folder, "asn1", armored("CERTIFICATE", "AAAA")), "certificate 1 in it"),
+        (write(&folder, "cut", unfinished), "PEM"),
+        (
+            write(&folder, "second", tenant.ca_pem().to_owned() + &armored("CERTIFICATE", "AAAA")),
+            "certificate 2 in it",
+        ),
+    ];
+    for (path, why) in rows {
+        let error = refused(&at(1).ca_file(&path));
+        says(&error.to_string(), &["the CA file", path.to_str().expect("UTF-8"), why]);
+    }
+}
+
+#[test]
+fn a_ca_file_may_hold_more_than_certificates() {
+    let tenant = Tenant::start();
+    let folder = folder();
+    let text =
+        format!("# a comment\r\n\u{feff}subject=x\r\n{}", tenant.ca_pem().replace('\n', "\r\n"));
+    let path = write(&folder, "ca.pem", text);
+    token(&support::config(&tenant).ca_file(path));
+}
+
+#[test]
+fn an_unreadable_ca_file_is_told() {
+    let folder = folder();
+    let path = write(&folder, "ca.pem", "");
+    let nobody = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+    fs::set_permissions(&path, nobody).expect("permissions");
+    // Root reads everything. On Linux a thread can give up that right alone, and this one ends here.
+    // SAFETY: a system call.
+    unsafe { libc::setfsuid(65534) };
+    let error = refused(&at(1).ca_file(&path));
+    // SAFETY: a system call.
+    unsafe { libc::setfsuid(libc::geteuid()) };
+    says(&error.to_string(), &["the CA file", "Permission denied"]);
+}
+
+#[test]
+fn a_client_certificate_opens_a_tenant_that_wants_one() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let tenant =
+            Tenant::builder().require_client_certificate().tls_versions(&[version]).start();
+        let (certificate, key) = tenant.client_certificate_files();
+        token(&support::config(&tenant).client_certificate_file(certificate, key));
+
+        says(&distrust(&support::config(&tenant)), &["client certificate"]);
+        // One of an unknown CA, and one of a CA that was made anew under its old name.
+        let folder = folder();
+        let unknown = Ca::new().server(&["x"]).write(folder.path(), "unknown");
+        let other = Tenant::start();
+        for (certificate, key) in [unknown, other.client_certificate_files()] {
+            let stranger = support::config(&tenant).client_certificate_file(certificate, key);
+            says(&distrust(&stranger), &["client certificate"]);
+        }
+    }
+}
+
+#[test]
+fn nginx_that_wants_a_client_certificate_says_so_over_http() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let folder = folder();
+    let roots = write(&folder, "clients.pem", ca.pem());
+    let more = format!("ssl_client_certificate {}; ssl_verify_client on;", roots.display());
+    let mut params = named("client", &[]);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let (certificate, key) = ca.sign(params).write(folder.path(), "client");
+    to_nginx(&ca, &ca.server(&["localhost"]), &more, |config| {
+        let with = config.clone().client_certificate_file(&certificate, &key);
+        assert_eq!(token(&with), "from-nginx");
+        // nginx finishes the handshake and answers HTTP 400 with a page.
+        let error = Client::new(config).expect("a client").token().expect_err("no token");
+        println!("{error}");
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        says(&error.to_string(), &["HTTP 400"]);
+    });
+}
+
+/// The same key in every form that is accepted.
+#[test]
+fn a_client_key_may_be_pkcs8_pkcs1_or_sec1() {
+    if !installed("openssl", "openssl") {
+        return;
+    }
+    let tenant = Tenant::start();
+    let folder = folder();
+    let rsa = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+    let ec = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    for (generate, traditional) in [(&rsa[..], "rsa"), (&ec[..], "ec")] {
+        let key = folder.path().join(traditional);
+        let certificate = folder.path().join("certificate");
+        succeed(openssl(generate).arg("-out").arg(&key));
+        let request = ["req", "-x509", "-subj", "/CN=x", "-days", "2", "-key"];
+        succeed(openssl(&request).arg(&key).arg("-out").arg(&certificate));
+        let old = folder.path().join("traditional");
+        let convert = [traditional, "-in"];
+        let mut command = openssl(&convert);
+        command.arg(&key).arg("-out").arg(&old);
+        if traditional == "rsa" {
+            command.arg("-traditional");
+        }
+        succeed(&mut command);
+        for key in [&key, &old] {
+            token(&support::config(&tenant).client_certificate_file(&certificate, key));
+        }
+    }
+}
+
+fn openssl(arguments: &[&str]) -> Command {
+    let mut command = Command::new("openssl");
+    command.args(arguments);
+    command
+}
+
+#[test]
+fn a_client_certificate_that_cannot_be_used_is_refused_at_once() {
+    let folder = folder();
+    let (ca, other) = (Ca::new(), Ca::new());
+    let (certificate, key) = ca.server(&["x"]).write(folder.path(), "one");
+    let (_, foreign) = other.server(&["y"]).write(folder.path(), "two");
+    let garbage = write(&folder, "garbage", "garbage");
+    let nowhere = folder.path().join("nowhere");
+    let bad_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let bad = write(&folder, "bad", bad_der);
+    let public =
+        write(&folder, "public", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    let bad_key =
+        write(&folder, "badkey", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let mut wrong = Vec::new();
+    for (certificate, key, blames, why) in [
+        (&certificate, &foreign, &foreign, "does not belong to the certificate"),
+        (&certificate, &garbage, &garbage, "no PEM private key"),
+        (&certificate, &public, &public, "no PEM private key"),
+        (&certificate, &certificate, &certificate, "no PEM private key"),
+        (&certificate, &bad_key, &bad_key, "key"),
+        (&certificate, &nowhere, &nowhere, "No such file"),
+        (&nowhere, &key, &nowhere, "No such file"),
+        (&garbage, &key, &garbage, "no certificate"),
+        (&key, &key, &key, "no certificate"),
+        (&bad, &key, &bad, "certificate"),
+    ] {
+        let config = at(1).client_certificate_file(certificate, key);
+        let text = refused(&config).to_string();
+        let blames = blames.to_str().expect("UTF-8");
+        let (blamed, _) = text.split_once(": ").unwrap_or_default();
+        if !blamed.contains(blames) || !text.contains(why) {
+            wrong.push(format!("{blames} {why}: {text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn an_encrypted_client_key_is_told() {
+    if !installed("openssl", "openssl") {
+        return;
+    }
+    let folder = folder();
+    let (certificate, key) = Ca::new().server(&["x"]).write(folder.path(), "x");
+    let new = folder.path().join("pkcs8");
+    let mut command = openssl(&["pkcs8", "-topk8", "-passout", "pass:p4ss", "-in"]);
+    succeed(command.arg(&key).arg("-out").arg(&new));
+    let old = folder.path().join("sec1");
+    let mut command = openssl(&["ec", "-aes128", "-passout", "pass:p4ss", "-in"]);
+    succeed(command.arg(&key).arg("-out").arg(&old));
+    for key in [new, old] {
+        let error = refused(&at(1).client_certificate_file(&certificate, key));
+        says(&error.to_string(), &["encrypted", "openssl"]);
+    }
+}
