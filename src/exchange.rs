@@ -403,3 +403,13 @@ fn host_of(location: &str) -> Option<&str> {
     let authority = rest.split(['/', '?', '#']).next()?;
     authority.rsplit('@').next()
 }
+
+/// The token or the message that comes of an answer.
+#[cfg(fuzzing)]
+pub fn fuzz_answer(status: u16, retry_after: &[u8], body: &[u8], secret: &str) -> String {
+    let reading = Reading { host: "host:443".to_owned(), redact: Redact::new("id", secret) };
+    match reading.outcome(Reply::made_of(status, retry_after, body)) {
+        Ok(grant) => format!("{grant:?}"),
+        Err(error) => format!("{error} {error:?}"),
+    }
+}

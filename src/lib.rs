@@ -41,3 +41,16 @@ pub use client::{Client, Stat};
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use token::Token;
+
+/// What the fuzz targets of `tests/fuzz` call.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod fuzzing {
+    pub use crate::exchange::fuzz_answer as answer;
+
+    pub fn endpoint(text: &str) -> Option<(String, u16)> {
+        let endpoint = crate::config::Endpoint::parse(text).ok()?;
+        Some((endpoint.host().to_owned(), endpoint.port()))
+    }
+}

@@ -35,6 +35,14 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    #[cfg(fuzzing)]
+    pub fn made_of(status: u16, retry_after: &[u8], body: &[u8]) -> Reply {
+        let value = ureq::http::HeaderValue::from_bytes(retry_after);
+        let headers = value.map(|value| (ureq::http::header::RETRY_AFTER, value));
+        let headers = headers.into_iter().collect();
+        Reply { status, headers, body: Ok(Some(Zeroizing::new(body.to_owned()))) }
+    }
+
     /// The first header of that name, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
