@@ -5,7 +5,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use support::native::{Library, Program, has, root, shared_library, succeed, with_tenant};
+use support::native::{Library, Program, has, root, shared_library, skip, succeed, with_tenant};
 use support::tenant::{Answer, Tenant};
 
 #[test]
@@ -59,4 +59,21 @@ fn a_child_does_not_wait_for_a_flight_of_its_parent() {
         .arg("in-flight");
     command.env("ONEACCESS_LIBRARY", library.path().join("liboneaccess.so.0"));
     assert_eq!(succeed(with_tenant(&mut command, &tenant)), "ok\n");
+}
+
+#[test]
+fn a_machine_that_slept_over_the_end_of_a_token_notices() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let program = Program::compile("cc", "tests/c/suspend.c", &["-std=gnu11"], Library::Shared);
+    let tenant = Tenant::builder().fresh_token_every_time().start();
+    let mut command = program.command();
+    let output = with_tenant(&mut command, &tenant).output().expect("it starts");
+    if output.status.code() == Some(77) {
+        return skip("no time namespace; run as root on Linux 5.6 or newer");
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    assert_eq!(tenant.requests(), 2);
 }

@@ -1,0 +1,63 @@
+/* The child of a fork lives in a time namespace in which the machine was suspended for an hour: the
+ * token that its parent had is over. Needs the tenant's environment and root. Status 77: not allowed. */
+#define _GNU_SOURCE
+#include <oneaccess.h>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+static oneaccess_client *client;
+
+/* A copy of the access token; fails after printing why. */
+static int get(char *copy, size_t size)
+{
+    oneaccess_token *token;
+    oneaccess_error *error = oneaccess_client_get_token(client, &token);
+    if (error) {
+        fprintf(stderr, "%s\n", oneaccess_error_message(error));
+        return 1;
+    }
+    snprintf(copy, size, "%s", oneaccess_token_access_token(token));
+    oneaccess_token_free(token);
+    return 0;
+}
+
+int main(void)
+{
+    char before[256], after[256];
+    oneaccess_config *config = oneaccess_config_new_from_env();
+    int status, offsets;
+    pid_t pid;
+    if (oneaccess_client_new(config, &client) || get(before, sizeof before))
+        return 1;
+    oneaccess_config_free(config);
+
+    if (unshare(CLONE_NEWTIME))
+        return 77;
+    offsets = open("/proc/self/timens_offsets", O_WRONLY);
+    if (offsets < 0 || write(offsets, "boottime 3600 0", 15) != 15)
+        return 77;
+    close(offsets);
+    pid = fork();
+    if (pid == 0) {
+        if (oneaccess_client_get_cached_token(client) || get(after, sizeof after))
+            _exit(1);
+        _exit(!strcmp(before, after));
+    }
+    if (waitpid(pid, &status, 0) != pid || status)
+        return 1;
+    /* The parent was not suspended. */
+    if (get(after, sizeof after) || strcmp(before, after))
+        return 1;
+    oneaccess_client_free(client);
+    puts("ok");
+    return 0;
+}
