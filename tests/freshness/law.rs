@@ -1,0 +1,197 @@
+//! What holds whatever happens, worked out from requests and answers alone.
+
+use std::time::Duration;
+
+use crate::cache::rules::Held;
+use crate::error::{Error, ErrorKind};
+use crate::token::{Grant, Token};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What an observer of one client knows.
+#[derive(Default)]
+pub struct Law {
+    known: Option<Known>,
+    flight: Option<Flown>,
+    failures: u32,
+    denials: u32,
+    backoff_end: Duration,
+    advised_end: Duration,
+    denial_end: Duration,
+    secrets: u32,
+}
+
+/// The token of the latest request that brought one.
+struct Known {
+    access_token: String,
+    sent: Duration,
+    heard: Duration,
+    end: Duration,
+    life: Duration,
+    /// The backoff was ended once, as when a token becomes spent.
+    excused: bool,
+}
+
+impl Known {
+    fn is_dead(&self, boot: Duration) -> bool {
+        let left = self.end.saturating_sub(boot);
+        left.is_zero() || left < SECOND.min(self.life / 20)
+    }
+}
+
+/// The latest flight.
+struct Flown {
+    by: usize,
+    began: Duration,
+    end: Duration,
+    attempts: u32,
+    failed: Duration,
+    may_lack_time: bool,
+    ahead: bool,
+    secrets: u32,
+    landed: bool,
+}
+
+impl Law {
+    pub fn takes_off(&mut self, boot: Duration, by: usize, end: Duration, ahead: bool) {
+        if let Some(last) = &self.flight {
+            assert!(boot >= last.began + SECOND, "two flights within a second");
+            assert!(last.landed || boot >= last.end + SECOND, "two flights at a time");
+        }
+        assert!(end > boot, "a flight without time");
+        assert!(boot >= self.advised_end, "a flight although Retry-After advised against it");
+        assert!(boot >= self.denial_end, "a flight while a denial is remembered");
+        if boot < self.backoff_end {
+            let known = self.known.as_mut().filter(|known| !known.excused);
+            known.expect("a flight during a backoff").excused = true;
+            self.failures = 0;
+        }
+        self.flight = Some(Flown {
+            by,
+            began: boot,
+            end,
+            attempts: 0,
+            failed: Duration::ZERO,
+            may_lack_time: end - boot < SECOND * if ahead { 3 } else { 5 },
+            ahead,
+            secrets: self.secrets,
+            landed: false,
+        });
+    }
+
+    pub fn sends(&mut self, boot: Duration, by: usize) {
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.by == by) else { return };
+        let pause = Duration::from_millis(100);
+        flight.attempts += 1;
+        assert!(flight.attempts <= 3, "too many attempts");
+        assert!(flight.attempts == 1 || boot >= flight.failed + pause, "attempts without pause");
+    }
+
+    pub fn hears(
+        &mut self,
+        boot: Duration,
+        by: usize,
+        sent: Duration,
+        answer: &Result<Grant, Error>,
+        landed: bool,
+    ) {
+        if let Ok(grant) = answer {
+            self.learn(boot, sent, grant);
+        }
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.by == by) else { return };
+        flight.landed |= landed;
+        if let Err(error) = answer {
+            flight.failed = boot;
+            if landed {
+                self.fails(boot, error);
+            }
+        }
+    }
+
+    fn learn(&mut self, boot: Duration, sent: Duration, grant: &Grant) {
+        let access_token = grant.token.access_token();
+        let mut end = sent + grant.expires_in;
+        if let Some(known) = &self.known {
+            if known.sent > sent {
+                return;
+            }
+            let same = known.access_token == access_token;
+            if same && known.end > end && known.end - end < 2 * SECOND {
+                end = known.end;
+            }
+        }
+        self.known = Some(Known {
+            access_token: access_token.to_owned(),
+            sent,
+            heard: boot,
+            end,
+            life: grant.expires_in,
+            excused: false,
+        });
+        (self.failures, self.denials) = (0, 0);
+        self.backoff_end = Duration::ZERO;
+        self.advised_end = Duration::ZERO;
+        self.denial_end = Duration::ZERO;
+    }
+
+    fn fails(&mut self, boot: Duration, error: &Error) {
+        let flight = self.flight.as_ref().expect("somebody flew");
+        match error.kind() {
+            ErrorKind::Argument | ErrorKind::Closed => {}
+            ErrorKind::Timeout if flight.may_lack_time => {}
+            ErrorKind::Denied if flight.secrets == self.secrets => {
+                self.denials += 1;
+                let wait = 5 * SECOND * (1 << (self.denials - 1).min(4));
+                self.denial_end = boot + wait.min(60 * SECOND);
+            }
+            ErrorKind::Denied => {}
+            _ => {
+                self.failures += u32::from(!flight.ahead);
+                let doublings = self.failures.saturating_sub(1).min(4);
+                let wait = (SECOND * (1 << doublings)).min(10 * SECOND);
+                self.backoff_end = boot + wait.mul_f64(0.8);
+                let advised = error.retry_after_at_first().unwrap_or_default();
+                self.advised_end = boot + advised.min(60 * SECOND);
+            }
+        }
+    }
+
+    pub fn secret_changes(&mut self) {
+        self.secrets += 1;
+        self.denials = 0;
+        self.denial_end = Duration::ZERO;
+    }
+
+    pub fn gives_up(&mut self) {
+        self.flight.as_mut().expect("somebody flew").landed = true;
+    }
+
+    pub fn inherits(&mut self, held: &Held) {
+        self.known = Some(Known {
+            access_token: held.token.access_token().to_owned(),
+            sent: held.sent.boot,
+            heard: held.sent.boot,
+            end: held.end.boot,
+            life: held.life,
+            excused: false,
+        });
+    }
+
+    /// `since`: when the call began.
+    pub fn given(&self, boot: Duration, since: Duration, token: &Token) {
+        let known = self.known.as_ref().expect("a token comes from somewhere");
+        assert_eq!(token.access_token(), known.access_token, "not the latest token");
+        let of_its_flight = known.life.is_zero() && since <= known.heard;
+        assert!(!known.is_dead(boot) || of_its_flight, "a dead token");
+    }
+
+    /// Whether the latest token was there at that time already.
+    pub fn knows_since(&self, boot: Duration) -> bool {
+        self.known.as_ref().is_some_and(|known| known.heard <= boot)
+    }
+
+    pub fn refused(&self, boot: Duration) {
+        let alive = self.known.as_ref().is_some_and(|known| !known.is_dead(boot));
+        assert!(!alive, "an error although there is a token");
+    }
+}

@@ -1,0 +1,236 @@
+//! Callers, who drive `State` as `Cache` does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BOOT, World, assert_close, number, seconds};
+use crate::cache::LONGEST_NAP;
+use crate::cache::rules::{Caller, Next, Step};
+use crate::error::{Error, ErrorKind};
+use crate::system::Now;
+use crate::token::{Grant, Token};
+
+const INSTANT: Duration = Duration::from_nanos(1);
+const TOLERANCE: Duration = Duration::from_millis(1);
+/// For the floor, for those with more time, and for a flight.
+const LONGEST_WAIT: Duration = Duration::from_millis(1000 + 50 + 3000 + 1);
+
+/// Somebody who calls, once or again and again.
+pub struct Actor {
+    pub client: usize,
+    pub caller: Caller,
+    pub began: Duration,
+    pub deadline: Duration,
+    pub suspended_before: Duration,
+    pub doing: Doing,
+    pub due: Duration,
+    pub asks: (Duration, u32),
+    pub requests: usize,
+    pub is_stuck: bool,
+    pub call: Option<Call>,
+    pub crowd: Option<usize>,
+    /// The server knew the client's token when the call began.
+    pub had_token: bool,
+}
+
+pub enum Doing {
+    Asking,
+    Sending,
+    Listening {
+        sent: Now,
+        time: Duration,
+        answer: Result<Grant, Error>,
+    },
+    /// The token of its last call, until the server looks at it.
+    Using(Arc<Token>),
+    Thinking,
+    Nothing,
+}
+
+/// How a call went.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub answer: Result<Arc<Token>, Error>,
+    pub began: f64,
+    pub ended: f64,
+    pub requests: usize,
+}
+
+impl Call {
+    /// Got this token, counted from 1.
+    #[track_caller]
+    pub fn got(&self, token: usize) -> &Call {
+        assert_eq!(number(self.answer.as_ref().expect("a token")), token);
+        self
+    }
+
+    #[track_caller]
+    pub fn failed(&self, kind: ErrorKind) -> &Call {
+        assert_eq!(self.error().kind(), kind);
+        self
+    }
+
+    #[track_caller]
+    pub fn error(&self) -> &Error {
+        self.answer.as_ref().expect_err("an error")
+    }
+
+    #[track_caller]
+    pub fn at_once(&self) -> &Call {
+        self.after(0.0)
+    }
+
+    #[track_caller]
+    pub fn after(&self, time: f64) -> &Call {
+        assert_close(self.ended - self.began, time);
+        self
+    }
+
+    #[track_caller]
+    pub fn at(&self, time: f64) -> &Call {
+        assert_close(self.ended, time);
+        self
+    }
+}
+
+impl World {
+    pub fn add_actor(&mut self, client: usize, crowd: Option<usize>) -> usize {
+        self.actors.push(Actor {
+            client,
+            caller: Caller::new(Duration::ZERO),
+            began: Duration::ZERO,
+            deadline: Duration::ZERO,
+            suspended_before: Duration::ZERO,
+            doing: Doing::Nothing,
+            due: Duration::MAX,
+            asks: (Duration::ZERO, 0),
+            requests: 0,
+            is_stuck: false,
+            call: None,
+            crowd,
+            had_token: false,
+        });
+        self.actors.len() - 1
+    }
+
+    pub fn begin(&mut self, id: usize, time: f64) {
+        let now = self.now();
+        let had = self.held(self.actors[id].client);
+        let had_token = had.is_some_and(|token| self.server.is_alive(token, self.time()));
+        let actor = &mut self.actors[id];
+        actor.began = now.boot;
+        actor.deadline = now.boot + seconds(time);
+        actor.caller = Caller::new(actor.deadline);
+        actor.suspended_before = self.suspended;
+        actor.requests = 0;
+        actor.is_stuck = false;
+        actor.call = None;
+        actor.doing = Doing::Asking;
+        actor.had_token = had_token;
+        self.later(id, Duration::ZERO);
+    }
+
+    pub fn ask(&mut self, id: usize) {
+        let now = self.now();
+        let time = self.time();
+        let actor = &mut self.actors[id];
+        let client = &mut self.clients[actor.client];
+        let asked = if actor.asks.0 == now.boot { actor.asks.1 } else { 0 };
+        actor.asks = (now.boot, asked + 1);
+        assert!(actor.asks.1 < 10, "a caller asks again and again at {time}");
+        actor.doing = Doing::Asking;
+        match client.state.ask(now, &mut actor.caller) {
+            Step::Give(token) => {
+                client.law.given(now.boot, actor.began, &token);
+                self.end(id, Ok(token));
+            }
+            Step::Fail(error) => {
+                client.law.refused(now.boot);
+                self.end(id, Err(error));
+            }
+            Step::Wait(until) => {
+                let pause = until.saturating_sub(now.boot).clamp(INSTANT, LONGEST_NAP);
+                self.later(id, pause);
+            }
+            Step::Fly => {
+                let flight = actor.caller.flight.as_ref().expect("a flight");
+                client.law.takes_off(now.boot, id, flight.end, flight.ahead);
+                self.send(id);
+            }
+            Step::CheckSecret => {
+                client.secret_checks.push(time);
+                let changed = std::mem::take(&mut client.secret_file_changed);
+                client.state.secret_checked(now, changed);
+                if changed {
+                    client.law.secret_changes();
+                }
+                self.ask(id);
+            }
+        }
+    }
+
+    pub fn send(&mut self, id: usize) {
+        let sent = self.now();
+        let at = self.time();
+        let actor = &mut self.actors[id];
+        let client = &mut self.clients[actor.client];
+        let time = client.state.attempt(sent, &mut actor.caller);
+        assert!(actor.deadline > actor.began, "a request by a caller without time");
+        client.law.sends(sent.boot, id);
+        client.secret_file_changed = false;
+        actor.requests += 1;
+        let (after, answer) = self.server.answer(at, time.as_secs_f64());
+        let after = if after == time.as_secs_f64() { time } else { seconds(after) };
+        actor.is_stuck |= after > time;
+        actor.doing = Doing::Listening { sent, time, answer };
+        self.later(id, after);
+    }
+
+    pub fn hear(&mut self, id: usize, sent: Now, time: Duration, answer: Result<Grant, Error>) {
+        let now = self.now();
+        let actor = &mut self.actors[id];
+        let client = &mut self.clients[actor.client];
+        let next = client.state.answered(sent, now, time, &mut actor.caller, answer.clone());
+        client.law.hears(now.boot, id, sent.boot, &answer, next == Next::Landed);
+        match next {
+            Next::Landed => {
+                actor.doing = Doing::Asking;
+                self.later(id, Duration::ZERO);
+                self.wake(self.actors[id].client);
+            }
+            Next::Again(at) => {
+                actor.doing = Doing::Sending;
+                self.later(id, at.saturating_sub(now.boot));
+            }
+        }
+    }
+
+    pub fn wake(&mut self, client: usize) {
+        for id in 0..self.actors.len() {
+            let actor = &self.actors[id];
+            if actor.client == client && matches!(actor.doing, Doing::Asking) {
+                self.later(id, Duration::ZERO);
+            }
+        }
+    }
+
+    fn end(&mut self, id: usize, answer: Result<Arc<Token>, Error>) {
+        let now = self.now();
+        let actor = &mut self.actors[id];
+        let slept = self.suspended - actor.suspended_before;
+        let in_time = now.boot <= actor.deadline + slept + TOLERANCE;
+        assert!(in_time || actor.is_stuck, "a caller is past its deadline");
+        let old = answer.is_ok() && self.clients[actor.client].law.knows_since(actor.began);
+        let in_vain = old && actor.requests == 0 && slept.is_zero();
+        let long = now.boot > actor.began + LONGEST_WAIT;
+        assert!(!in_vain || !long, "a caller waits long for the token that was there");
+        actor.doing = Doing::Nothing;
+        let began = (actor.began - BOOT).as_secs_f64();
+        let ended = (now.boot - BOOT).as_secs_f64();
+        let call = Call { answer, began, ended, requests: actor.requests };
+        match actor.crowd {
+            Some(crowd) => self.count(id, crowd, call),
+            None => actor.call = Some(call),
+        }
+    }
+}
