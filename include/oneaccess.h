@@ -16,7 +16,7 @@
  *    working calls return an ARGUMENT error.
  * 5. Threads. Clients, tokens and errors may be used by many threads at once; a configuration by one
  *    at a time. const means concurrent. Free after the last use: not while another thread is in a
- *    call (oneaccess_client_close() ends those).
+ *    call (oneaccess_client_close() ends those; wait for them).
  *
  * Nothing here calls back, starts a thread or handles a signal. A name lookup under a deadline
  * borrows one short-lived thread. Out of memory ends the process, as everywhere in Rust.
@@ -276,8 +276,8 @@ oneaccess_error *oneaccess_client_new(const oneaccess_config *config, oneaccess_
 oneaccess_error *oneaccess_client_get_token(const oneaccess_client *client, oneaccess_token **out);
 
 /**
- * The same with a timeout of its own, in milliseconds. 0: what is there, or TIMEOUT; it never
- * waits and never sends a request. More than a day counts as a day.
+ * The same with a timeout of its own, in milliseconds. 0: what is there, a token or a remembered
+ * error, or TIMEOUT; it never waits and never sends a request. More than a day counts as a day.
  */
 oneaccess_error *oneaccess_client_get_token_within(const oneaccess_client *client,
                                                    int64_t timeout_ms,
@@ -327,7 +327,9 @@ oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *client)
 
 /**
  * Ends every call on this client, those under way and those to come, with CLOSED; returns at once.
- * Call it before oneaccess_client_free() if other threads may still be in a call.
+ * If other threads may still be in a call: close, wait until their calls have returned, then free.
+ * They return within milliseconds; while packets are dropped a connect can take 3 seconds more, by a
+ * SOCKS proxy 10.
  */
 void oneaccess_client_close(const oneaccess_client *client);
 
@@ -399,7 +401,7 @@ const char *oneaccess_error_message(const oneaccess_error *error);
 int32_t oneaccess_error_is_retryable(const oneaccess_error *error);
 
 /**
- * 1 if the error comes from an earlier request: this call sent none. Else 0.
+ * 1 if the error comes from an earlier request, which this call neither sent nor waited for. Else 0.
  */
 int32_t oneaccess_error_is_remembered(const oneaccess_error *error);
 

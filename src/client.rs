@@ -22,6 +22,12 @@ struct Shared {
     engine: PerProcess<Engine>,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        Recent::forget();
+    }
+}
+
 struct Engine {
     cache: Cache,
     exchange: Exchange,
@@ -73,23 +79,27 @@ impl Client {
         self.token_within(self.0.config.timeout)
     }
 
-    /// The same with a timeout of its own. Zero: what is there, or `Timeout`; no waiting and no
-    /// request.
+    /// The same with a timeout of its own. Zero: what is there, a token or a remembered error, or
+    /// `Timeout`; no waiting and no request.
     pub fn token_within(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
-        let engine = self.engine();
-        match Recent::token(&engine.cache) {
-            Some(token) => Ok(token),
-            None => {
-                let timeout = timeout.min(Config::LONGEST);
-                Ok(Recent::keep(engine.cache.get(timeout, &engine.exchange)?))
-            }
+        if let Some(token) = Recent::token(&self.engine().cache) {
+            return Ok(token);
         }
+        // What was closed may be freed while this call is still on its way out.
+        let alive = self.clone();
+        let Engine { cache, exchange } = alive.engine();
+        let clocks = system::coarse_clocks();
+        let lease = cache.get(timeout.min(Config::LONGEST), exchange)?;
+        Ok(Recent::keep(lease, clocks))
     }
 
     /// The token, if there is one that is not about to expire. Never blocks, never asks.
     pub fn cached_token(&self) -> Option<Arc<Token>> {
-        let engine = self.engine();
-        Recent::token(&engine.cache).or_else(|| Some(Recent::keep(engine.cache.cached()?)))
+        let cache = &self.engine().cache;
+        Recent::token(cache).or_else(|| {
+            let clocks = system::coarse_clocks();
+            Some(Recent::keep(cache.cached()?, clocks))
+        })
     }
 
     /// How long until a call of [`token`](Client::token) would do something useful, for hosts that
@@ -141,11 +151,13 @@ impl Client {
         self.engine().cache.last_error()
     }
 
-    /// Ends every call, those under way and those to come, with `Closed`.
+    /// Ends every call, those under way and those to come, with `Closed`. One that is connecting
+    /// while packets are dropped ends within 3 seconds, through a SOCKS proxy with its attempt.
     pub fn close(&self) {
         let engine = self.engine();
         engine.cache.close();
         engine.exchange.close();
+        Recent::forget();
     }
 
     fn engine(&self) -> &Engine {
@@ -173,7 +185,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The token that this thread was given last. Whoever asks for it again shares no counter and no
+/// The token that this thread was given last, until it asks again or ends; one only, whatever the
+/// number of clients. Whoever asks for it again shares no counter and no
 /// lock with other threads: what they do share is only read.
 struct Recent {
     shared: Arc<Token>,
@@ -206,27 +219,36 @@ impl Recent {
             .ok()?
     }
 
-    /// Remembers a lease that lasts; gives its token.
-    fn keep(lease: Lease) -> Arc<Token> {
+    /// Remembers a lease that lasts; gives its token. `clocks`: the coarse ones, from before it was
+    /// asked for, so that no time is lost between.
+    fn keep(lease: Lease, (monotonic, wall): (i64, i64)) -> Arc<Token> {
         // Within the last second the precise clocks decide.
         let nanoseconds = i64::try_from(lease.fresh_for.as_nanos()).unwrap_or(i64::MAX / 2);
         if nanoseconds <= SECOND {
+            Recent::forget();
             return lease.token;
         }
         let own = Arc::new(Token::clone(&lease.token));
-        let (monotonic, wall) = system::coarse_clocks();
-        let recent = Recent {
+        Recent::set(Some(Recent {
             shared: lease.token,
             own: own.clone(),
             fresh_until: monotonic + nanoseconds - SECOND,
             between_clocks: wall - monotonic,
-        };
+        }));
+        own
+    }
+
+    /// Lets go of this thread's token.
+    fn forget() {
+        Recent::set(None);
+    }
+
+    fn set(recent: Option<Recent>) {
         // While the thread ends there is nowhere to keep it.
         let _ = RECENT.try_with(|last| {
             if let Ok(mut last) = last.try_borrow_mut() {
-                *last = Some(recent);
+                *last = recent;
             }
         });
-        own
     }
 }

@@ -61,7 +61,7 @@ impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl AsRef<str>) -> Error {
         use ErrorKind::*;
         let line: String =
-            message.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            message.as_ref().chars().map(|c| if breaks_lines(c) { ' ' } else { c }).collect();
         Error {
             facts: Arc::new(Facts {
                 kind,
@@ -122,7 +122,7 @@ impl Error {
         self.facts.retryable
     }
 
-    /// Whether the error comes from an earlier request: this call sent none.
+    /// Whether the error comes from an earlier request, which this call neither sent nor waited for.
     pub fn is_remembered(&self) -> bool {
         self.remembered
     }
@@ -153,6 +153,11 @@ impl Error {
     pub(crate) fn vendor_code_text(&self) -> Option<&Text> {
         self.facts.vendor_code.as_ref()
     }
+}
+
+/// Or turns around what follows.
+fn breaks_lines(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for Error {

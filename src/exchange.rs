@@ -35,6 +35,8 @@ pub(crate) struct Exchange {
     secret: Snapshot<Secret>,
     /// What was last read from the secret file.
     last_read: Mutex<Secret>,
+    /// The token that an answer is most likely to echo.
+    latest: Mutex<Option<Token>>,
 }
 
 impl Exchange {
@@ -49,6 +51,7 @@ impl Exchange {
             config,
             transport,
             last_read: Mutex::default(),
+            latest: Mutex::default(),
         })
     }
 
@@ -59,6 +62,7 @@ impl Exchange {
             transport: self.transport.for_child(),
             secret: Snapshot::new(Secret::clone(&self.secret.get())),
             last_read: Mutex::default(),
+            latest: Mutex::default(),
         }
     }
 
@@ -93,11 +97,16 @@ impl Exchange {
     pub fn request(&self, timeout: Duration) -> Result<Grant, Error> {
         let secret = self.current_secret()?;
         let reply = self.send(&secret, timeout)?;
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reading = Reading {
             host: self.config.endpoint.host_and_port(),
-            redact: Redact::new(&self.config.client_id, &secret),
+            redact: Redact::new(&self.config.client_id, &secret, latest.as_ref()),
         };
-        reading.outcome(reply)
+        let outcome = reading.outcome(reply);
+        if let Ok(grant) = &outcome {
+            *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(grant.token.clone());
+        }
+        outcome
     }
 
     fn current_secret(&self) -> Result<Secret, Error> {
@@ -155,6 +164,10 @@ fn read_secret(path: &Path) -> Result<Secret, Error> {
         let path = path.display();
         Error::new(ErrorKind::Config, format!("the client secret file {path}: {why}"))
     };
+    // Opening a pipe could wait for ever.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(unusable("it is not a regular file"));
+    }
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_SECRET as usize + 1));
     File::open(path)
         .and_then(|file| file.take(LARGEST_SECRET + 1).read_to_end(&mut bytes))
@@ -191,7 +204,7 @@ impl Reading {
         let location = reply.header("location").map(str::to_owned);
         let fields = match (fields(&reply), reply.body) {
             // Where the status says it all, a body that broke off changes nothing.
-            (_, Err(error)) if !matches!(status, 300..=399 | 429 | 500..=599) => return Err(error),
+            (_, Err(error)) if !says_it_all(status) => return Err(error),
             (fields, _) => fields,
         };
         let complaint = fields.as_ref().ok().and_then(|fields| self.complaint(fields));
@@ -270,7 +283,7 @@ impl Reading {
 
     fn redirect(&self, status: u16, location: Option<String>) -> Error {
         let target = match location.as_deref().and_then(host_of) {
-            Some(host) => format!(" to {}", self.redact.shown(host, 100)),
+            Some(host) => format!(" to {}", self.redact.name(host, 100)),
             None => String::new(),
         };
         let message = format!(
@@ -288,7 +301,7 @@ impl Reading {
         let pairs = [("error_code", "error_msg"), ("error", "error_description")];
         for (code, description) in pairs {
             let Some(code) = field(code) else { continue };
-            let code = self.redact.shown(&code, 64);
+            let code = self.redact.name(&code, 64);
             let text = match field(description) {
                 Some(text) => format!("{code}: {}", self.redact.shown(&text, 300)),
                 None => code.clone(),
@@ -300,10 +313,14 @@ impl Reading {
             code: ["code", "error_code"]
                 .iter()
                 .find_map(|name| nested.get(*name).and_then(text))
-                .map(|code| self.redact.shown(&code, 64)),
+                .map(|code| self.redact.name(&code, 64)),
             text: self.redact.shown(&nested.to_string(), 300),
         })
     }
+}
+
+fn says_it_all(status: u16) -> bool {
+    matches!(status, 300..=399 | 401 | 403 | 408 | 425 | 429 | 500..=599)
 }
 
 /// Why the body is not a JSON object, if it is not: what follows "the body …".
@@ -407,7 +424,7 @@ fn host_of(location: &str) -> Option<&str> {
 /// The token or the message that comes of an answer.
 #[cfg(fuzzing)]
 pub fn fuzz_answer(status: u16, retry_after: &[u8], body: &[u8], secret: &str) -> String {
-    let reading = Reading { host: "host:443".to_owned(), redact: Redact::new("id", secret) };
+    let reading = Reading { host: "host:443".to_owned(), redact: Redact::new("id", secret, None) };
     match reading.outcome(Reply::made_of(status, retry_after, body)) {
         Ok(grant) => format!("{grant:?}"),
         Err(error) => format!("{error} {error:?}"),

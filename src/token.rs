@@ -8,7 +8,8 @@ use crate::secret::Text;
 
 const SCHEME: &str = "Bearer ";
 
-/// An access token, immutable; wiped from memory when its last user lets go of it.
+/// An access token, immutable; wiped from memory when its last user lets go of it. A thread that asked
+/// for it counts as one until it asks again or ends.
 #[derive(Clone)]
 pub struct Token {
     texts: Arc<Texts>,

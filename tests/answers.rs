@@ -334,3 +334,57 @@ fn a_vendors_text_comes_without_secrets_short_and_on_one_line() {
     let error = error_of(&tenant, Answer::json(400, &code.to_string()));
     assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
 }
+
+#[test]
+fn a_vendors_code_and_host_come_whole() {
+    let tenant = Tenant::start();
+    let long = r#"{"error_code":"APP.ORGANIZATION.ACCOUNT.0038","error_msg":"x"}"#;
+    let error = error_of(&tenant, Answer::json(400, long));
+    assert_eq!(error.vendor_code(), Some("APP.ORGANIZATION.ACCOUNT.0038"));
+    let portal = "https://auth.cn-north-4.myhuaweicloud.com/authui/login";
+    let error = error_of(&tenant, Answer::status(302).header("Location", portal));
+    assert!(error.to_string().contains(" to auth.cn-north-4.myhuaweicloud.com "), "{error}");
+}
+
+#[test]
+fn a_token_that_a_vendor_echoes_is_hidden_in_whatever_sentence() {
+    let tenant = Tenant::start();
+    for (text, token) in [
+        ("Access token expired: abcdefgh", "abcdefgh"),
+        ("Access token abc123def expired", "abc123def"),
+        ("token 'eyJh.b' expired", "eyJh.b"),
+        ("Access token expired：abcd1234efgh", "abcd1234efgh"),
+        ("访问令牌已过期: abcdefgh5678", "abcdefgh5678"),
+        ("bad access_token=abcdefgh", "abcdefgh"),
+        ("9507d921-f8f0-416a-9480-b449243aec19 is over", "9507d921"),
+    ] {
+        let body = serde_json::json!({"error": "invalid_token", "error_description": text});
+        let error = error_of(&tenant, Answer::json(400, &body.to_string()));
+        assert!(!error.to_string().contains(token), "{error}");
+        assert!(error.to_string().contains("[hidden]"), "{error}");
+    }
+    let kept = "Bad client credentials, see 3.2.1 of the manual (request 4711)";
+    let body = serde_json::json!({"error": "invalid_client", "error_description": kept});
+    let error = error_of(&tenant, Answer::json(401, &body.to_string()));
+    assert!(error.to_string().contains(kept), "{error}");
+}
+
+#[test]
+fn the_latest_token_is_hidden_when_an_answer_echoes_it() {
+    let tenant = Tenant::start();
+    tenant.next(Answer::json(200, r#"{"access_token":"short","expires_in":0}"#));
+    let client = client(&tenant);
+    client.token().expect("a token without life, for this call");
+    tenant
+        .always(Answer::json(400, r#"{"error":"x","error_description":"gave you short before"}"#));
+    let error = client.token().expect_err("denied");
+    assert!(error.to_string().contains("gave you [hidden] before"), "{error}");
+}
+
+#[test]
+fn a_refusal_whose_body_breaks_off_is_denied_once() {
+    let tenant = Tenant::start();
+    let cut = b"HTTP/1.1 401 x\r\nContent-Length: 100\r\n\r\n{\"err".to_vec();
+    assert_eq!(error_of(&tenant, Answer::Cut { bytes: cut }).kind(), ErrorKind::Denied);
+    assert_eq!(tenant.requests(), 1);
+}

@@ -155,4 +155,11 @@ fn a_secret_file_is_a_line_of_text() {
     assert!(refusal(&config).to_string().contains("not UTF-8"));
     std::fs::write(&file, vec![b'x'; 70_000]).expect("written");
     assert!(refusal(&config).to_string().contains("64 KiB"));
+    // A pipe would be waited for, and empty the next time.
+    std::fs::remove_file(&file).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    if made.is_ok_and(|status| status.success()) {
+        assert!(refusal(&config).to_string().contains("not a regular file"));
+        assert!(refusal(&config.ca_file(&file)).to_string().contains("not a regular file"));
+    }
 }

@@ -56,7 +56,7 @@ impl Cache {
     fn with(expiry_margin: Option<Duration>, held: Option<Held>, closed: bool) -> Cache {
         let state = State::new(expiry_margin, Box::new(system::chance), held.clone());
         Cache {
-            current: AtomicUsize::new(0),
+            current: AtomicUsize::new(if closed { 0 } else { current(held.as_ref()) }),
             latest: Snapshot::new(held),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -107,6 +107,8 @@ impl Cache {
             });
             match &answer {
                 Ok(grant) => log::debug!("a token with a life of {:?}", grant.expires_in),
+                // Expected, when somebody closes the client.
+                Err(_) if self.closed.load(Ordering::Relaxed) => {}
                 Err(error) => log::warn!("no token: {error}"),
             }
             state = self.lock();
@@ -130,10 +132,8 @@ impl Cache {
 
     /// What those who do not lock may see.
     fn publish(&self, state: &State) {
-        let held = state.held();
-        let address = held.filter(|held| !held.is_rejected()).map(|held| address(&held.token));
-        self.current.store(address.unwrap_or(0), Ordering::Release);
-        self.latest.set(held.cloned());
+        self.current.store(current(state.held()), Ordering::Release);
+        self.latest.set(state.held().cloned());
     }
 
     fn nap<'a>(&self, state: MutexGuard<'a, State>, until: Duration) -> MutexGuard<'a, State> {
@@ -207,6 +207,10 @@ impl Cache {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn current(held: Option<&Held>) -> usize {
+    held.filter(|held| !held.is_rejected()).map_or(0, |held| address(&held.token))
 }
 
 fn address(token: &Arc<Token>) -> usize {

@@ -295,7 +295,10 @@ impl State {
                 let alive = held.is_some_and(|held| !held.is_dead(now));
                 (lifeless || alive).then_some(Step::Give(token))
             }
-            Outcome::Failed(error) if is_final(&error) => Some(Step::Fail(error)),
+            Outcome::Failed(error) if is_final(&error) => {
+                let alive = self.held.as_ref().filter(|held| !held.is_dead(now));
+                Some(alive.map_or(Step::Fail(error), |held| Step::Give(held.token.clone())))
+            }
             Outcome::Failed(error) => {
                 caller.error = Some(error);
                 None
@@ -319,7 +322,7 @@ impl State {
         if time.is_zero() || caller.has_flown_ahead {
             return self.give();
         }
-        if denied && self.may_check_secret(now) {
+        if denied && self.checks_secret(now) {
             return Step::CheckSecret;
         }
         let barred = denied
@@ -335,7 +338,7 @@ impl State {
     }
 
     fn ask_spent(&mut self, now: Now, caller: &mut Caller) -> Step {
-        if now.boot >= caller.deadline {
+        if now.boot >= caller.deadline || caller.has_flown_ahead {
             return self.give();
         }
         if let Some(flight) = self.flight_under_way(now) {
@@ -347,7 +350,7 @@ impl State {
             };
         }
         if now.boot < self.denial_end {
-            return match self.may_check_secret(now) {
+            return match self.checks_secret(now) {
                 true => Step::CheckSecret,
                 false => self.give(),
             };
@@ -375,7 +378,7 @@ impl State {
             return self.join(flight, caller.deadline, caller);
         }
         if now.boot < self.denial_end {
-            return match self.may_check_secret(now) {
+            return match self.checks_secret(now) {
                 true => Step::CheckSecret,
                 false => self.fail(now, caller),
             };
@@ -466,8 +469,13 @@ impl State {
         self.last_start.map_or(Duration::ZERO, |start| start + FLOOR)
     }
 
-    fn may_check_secret(&self, now: Now) -> bool {
-        now.boot >= self.secret_checked + SECRET_CHECK
+    /// Whether this caller looks at the secret file, for everybody.
+    fn checks_secret(&mut self, now: Now) -> bool {
+        let due = now.boot >= self.secret_checked + SECRET_CHECK;
+        if due {
+            self.secret_checked = now.boot;
+        }
+        due
     }
 
     fn rides_out(&self, now: Now) -> bool {

@@ -132,7 +132,7 @@ impl<In: Transport> Connector<In> for Tcp {
 /// One round: every address in turn, the earlier ones with the larger share of the time.
 fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> {
     let mut refusal = None;
-    let mut is_slow = addresses.is_empty();
+    let mut is_slow = false;
     for (index, address) in addresses.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
         let is_last = index + 1 == addresses.len();
@@ -148,6 +148,16 @@ fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> 
     match refusal {
         Some(error) if !is_slow => Err(error),
         _ => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// macOS refuses to set a timeout once the peer has closed, although its answer can still be read.
+fn settle(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {
+            Ok(())
+        }
+        outcome => outcome,
     }
 }
 
@@ -208,7 +218,7 @@ impl Transport for Socket {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         let mut rest = &self.buffers.output()[..amount];
         while !rest.is_empty() {
-            self.stream.set_write_timeout(Some(self.deadline.left()?))?;
+            settle(self.stream.set_write_timeout(Some(self.deadline.left()?)))?;
             match (&*self.stream).write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => rest = &rest[written..],
@@ -222,7 +232,7 @@ impl Transport for Socket {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         loop {
-            self.stream.set_read_timeout(Some(self.deadline.left()?))?;
+            settle(self.stream.set_read_timeout(Some(self.deadline.left()?)))?;
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);

@@ -147,6 +147,9 @@ fn untrusted(peer: &str, error: &rustls::Error) -> String {
             | AlertDescription::BadCertificate
             | AlertDescription::UnknownCA
             | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::UnsupportedCertificate
             | AlertDescription::DecryptError
             | AlertDescription::AccessDenied),
         ) => format!(

@@ -8,7 +8,7 @@ mod trust;
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response};
@@ -96,7 +96,7 @@ impl Transport {
         match &first {
             Err(error) if error.kind() == ErrorKind::Tls && self.reload_trust() => {
                 let left = timeout.saturating_sub(system::now().boot.saturating_sub(start));
-                self.post_once(headers, body, left)
+                if left.is_zero() { first } else { self.post_once(headers, body, left) }
             }
             _ => first,
         }
@@ -105,6 +105,8 @@ impl Transport {
     /// Interrupts what is under way and refuses what comes.
     pub fn close(&self) {
         self.context.closed.store(true, Ordering::Relaxed);
+        // Either this sees a new agent, or `reload_trust` sees `closed`.
+        fence(Ordering::SeqCst);
         Agent::clone(&self.agent.get()).shutdown();
     }
 
@@ -156,14 +158,15 @@ impl Transport {
         }
     }
 
-    /// Reads the trusted certificates again; whether there are others now.
+    /// Reads the certificates again, the trusted ones and our own; whether there are others now.
     fn reload_trust(&self) -> bool {
         let agent = self.agent.get();
         let old = agent.config().tls_config();
         match trust::load(&self.config) {
-            Ok(tls) if !trust::same_roots(old, &tls) => {
+            Ok(tls) if !trust::same(old, &tls) => {
                 let new = self::agent(&self.config, &self.proxy, &self.context, tls);
                 self.agent.set(new);
+                fence(Ordering::SeqCst);
                 if self.context.closed.load(Ordering::Relaxed) {
                     self.close();
                 }

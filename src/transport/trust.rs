@@ -42,8 +42,16 @@ pub(super) fn load(config: &Config) -> Result<TlsConfig, Error> {
         .build())
 }
 
-/// Whether two configurations trust the same roots.
-pub(super) fn same_roots(one: &TlsConfig, other: &TlsConfig) -> bool {
+/// Whether nothing has changed on disk: the roots, and our own certificate.
+pub(super) fn same(one: &TlsConfig, other: &TlsConfig) -> bool {
+    let own = |config: &TlsConfig| {
+        let chain = config.client_cert().map(ClientCert::certs).unwrap_or_default();
+        chain.iter().map(|certificate| certificate.der().to_owned()).collect::<Vec<_>>()
+    };
+    same_roots(one, other) && own(one) == own(other)
+}
+
+fn same_roots(one: &TlsConfig, other: &TlsConfig) -> bool {
     match (one.root_certs(), other.root_certs()) {
         (RootCerts::Specific(one), RootCerts::Specific(other)) => {
             one.iter().map(Certificate::der).eq(other.iter().map(Certificate::der))
@@ -136,11 +144,16 @@ fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn read(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let file = File::open(path).map_err(|error| unusable(what, path, &error.to_string()))?;
-    file.take(LARGEST_FILE)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unusable(what, path, &error.to_string()))?;
+    let failed = |error: std::io::Error| unusable(what, path, &error.to_string());
+    let found = std::fs::metadata(path).map_err(failed)?;
+    // Opening a pipe could wait for ever.
+    if !found.is_file() && !found.is_dir() {
+        return Err(unusable(what, path, "it is not a regular file"));
+    }
+    let length = found.len().min(LARGEST_FILE) as usize;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+    let file = File::open(path).map_err(failed)?;
+    file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 

@@ -50,13 +50,12 @@ fn the_backoff_is_never_below_a_second_before_chance() {
 
 #[test]
 fn the_backoff_is_drawn_from_0_8_to_1_2_times() {
-    for (chance, pause) in [(0.0, 1.1 - 0.2), (1.0, 1.1 + 0.2)] {
-        let mut world = World::new().with_chance(chance);
+    for (chance, end) in [(0.0, 0.5 + 0.8), (1.0, 0.5 + 1.2)] {
+        let mut world = World::new().with_chance(chance).that_takes(0.5);
         world.becomes(WebPage).call(30.0);
-        world.at(0.1 + pause - 0.11).call(30.0);
-        assert_eq!(world.server.requests.len(), 1);
-        world.at(1.0f64.max(0.1 + pause)).call(30.0);
-        assert_eq!(world.server.requests.len(), 2);
+        world.at(end - 0.05).call(30.0).at_once();
+        world.asked_at(&[0.0]);
+        world.at(end + 0.05).call(30.0).after(0.5);
     }
 }
 
@@ -179,13 +178,12 @@ fn a_success_ends_backoff_and_counting_of_an_ageing_token_too() {
 
 #[test]
 fn retry_after_is_a_lower_bound_of_the_backoff_up_to_1_2_times() {
-    for (chance, ends) in [(0.0, 1650.1), (0.5, 1655.1), (1.0, 1660.1)] {
+    for (chance, wait) in [(0.0, 50.0), (0.5, 55.0), (1.0, 60.0)] {
         let mut world = World::new().with_chance(chance).holding();
-        world.becomes(Throttling(Some(50.0))).at(1625.0 - 25.0);
-        world.at(1622.0).call(30.0).got(1);
-        world.at(ends + 21.9).call(30.0).got(1).at_once();
-        world.asked_at(&[0.0, 1622.0]);
-        world.at(ends + 22.1).call(30.0).got(1).after(0.1);
+        world.becomes(Throttling(Some(50.0))).at(1630.0).call(30.0).got(1).after(0.1);
+        world.at(1630.1 + wait - 0.1).call(30.0).got(1).at_once();
+        world.asked_at(&[0.0, 1630.0]);
+        world.at(1630.1 + wait + 0.1).call(30.0).got(1).after(0.1);
     }
 }
 
@@ -350,6 +348,19 @@ fn while_a_denial_is_remembered_the_secret_file_is_looked_at_once_a_second() {
             assert_close(*found, expected);
         }
     }
+}
+
+#[test]
+fn while_one_caller_looks_at_the_secret_file_the_others_do_not() {
+    let mut world = World::new();
+    world.becomes(Denying).call(30.0);
+    let now = world.at(2.0).now();
+    let mut steps = (0..3).map(|_| {
+        let mut caller = Caller::new(now.boot + Duration::from_secs(30));
+        world.state().ask(now, &mut caller)
+    });
+    assert!(matches!(steps.next(), Some(Step::CheckSecret)));
+    assert!(steps.all(|step| matches!(step, Step::Fail(_))));
 }
 
 #[test]
