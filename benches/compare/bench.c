@@ -1,0 +1,187 @@
+/* Does what the lines on standard input say, each answered by one line of numbers; times are
+ * nanoseconds. main.rs speaks with it. The same loops for the library and for the C program. */
+#define _GNU_SOURCE
+#include "bench.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MOST_THREADS 64
+#define MOST_CALLS 100000
+
+struct call {
+    long long start, took;
+    int served;
+};
+
+struct worker {
+    struct client *client;
+    long calls;
+    long long start, end;
+    struct call *log;
+    long logged;
+};
+
+static pthread_barrier_t start_line;
+
+static long long now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void *copy(void *argument)
+{
+    struct worker *worker = argument;
+    char buffer[TOKEN_SIZE];
+    pthread_barrier_wait(&start_line);
+    worker->start = now();
+    for (long i = 0; i < worker->calls; i++)
+        if (!client_copy(worker->client, buffer, sizeof buffer))
+            abort();
+    worker->end = now();
+    return NULL;
+}
+
+static void *use(void *argument)
+{
+    struct worker *worker = argument;
+    char buffer[TOKEN_SIZE];
+    pthread_barrier_wait(&start_line);
+    worker->start = now();
+    for (long i = 0; i < worker->calls; i++)
+        if (!client_use(worker->client, buffer, sizeof buffer))
+            abort();
+    worker->end = now();
+    return NULL;
+}
+
+/* Calls once a millisecond until the end, at least once, and logs every call. */
+static void *watch(void *argument)
+{
+    struct worker *worker = argument;
+    char buffer[TOKEN_SIZE];
+    pthread_barrier_wait(&start_line);
+    do {
+        struct call *call = &worker->log[worker->logged++];
+        call->start = now();
+        call->served = client_copy(worker->client, buffer, sizeof buffer) > 0;
+        call->took = now() - call->start;
+        if (now() < worker->end)
+            usleep(1000);
+    } while (now() < worker->end && worker->logged < MOST_CALLS);
+    return NULL;
+}
+
+/* All threads start together. */
+static void run(void *(*work)(void *), struct worker *workers, int threads)
+{
+    pthread_t ids[MOST_THREADS];
+    pthread_barrier_init(&start_line, NULL, (unsigned)threads);
+    for (int i = 0; i < threads; i++)
+        if (pthread_create(&ids[i], NULL, work, &workers[i]))
+            abort();
+    for (int i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+    pthread_barrier_destroy(&start_line);
+}
+
+static void run_watch(struct client *client, int threads, long ms)
+{
+    struct worker workers[MOST_THREADS];
+    for (int i = 0; i < threads; i++) {
+        struct call *log = calloc(ms ? MOST_CALLS : 1, sizeof *log);
+        if (!log)
+            abort();
+        workers[i] = (struct worker){ client, 0, 0, now() + ms * 1000000LL, log, 0 };
+    }
+    run(watch, workers, threads);
+    for (int i = 0; i < threads; i++) {
+        for (long j = 0; j < workers[i].logged; j++) {
+            struct call *call = &workers[i].log[j];
+            printf("%lld %lld %d ", call->start, call->took, call->served);
+        }
+        free(workers[i].log);
+    }
+}
+
+/* From the first call to the end of the last one. */
+static long long run_calls(void *(*work)(void *), struct client *client, int threads, long calls)
+{
+    struct worker workers[MOST_THREADS];
+    for (int i = 0; i < threads; i++)
+        workers[i] = (struct worker){ client, calls, 0, 0, NULL, 0 };
+    run(work, workers, threads);
+    long long start = workers[0].start, end = workers[0].end;
+    for (int i = 1; i < threads; i++) {
+        start = workers[i].start < start ? workers[i].start : start;
+        end = workers[i].end > end ? workers[i].end : end;
+    }
+    return end - start;
+}
+
+static int open_descriptors(void)
+{
+    int count = -3; /* ".", ".." and the directory itself */
+    DIR *directory = opendir("/proc/self/fd");
+    while (directory && readdir(directory))
+        count++;
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+/* A number of /proc/self/status. */
+static long status(const char *name)
+{
+    char line[256];
+    long value = -1;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, name, strlen(name)) == 0)
+            value = atol(line + strlen(name));
+    if (file)
+        fclose(file);
+    return value;
+}
+
+int main(void)
+{
+    struct client *client = NULL;
+    char line[256], word[16], buffer[TOKEN_SIZE];
+    int open_at_start = open_descriptors();
+    while (fgets(line, sizeof line, stdin)) {
+        long a = 0, b = 0, c = 0;
+        sscanf(line, "%15s %ld %ld %ld", word, &a, &b, &c);
+        long long start = now();
+        if (strcmp(word, "open") == 0) {
+            client_close(client);
+            client = client_open(a, b, (int)c);
+            printf("%lld", now() - start);
+        } else if (strcmp(word, "get") == 0) {
+            size_t length = client_copy(client, buffer, sizeof buffer);
+            printf("%lld %zu", now() - start, length);
+        } else if (strcmp(word, "due") == 0) {
+            printf("%ld", client_due_ms(client));
+        } else if (strcmp(word, "copy") == 0) {
+            printf("%lld", run_calls(copy, client, (int)a, b));
+        } else if (strcmp(word, "use") == 0) {
+            printf("%lld", run_calls(use, client, (int)a, b));
+        } else if (strcmp(word, "watch") == 0) {
+            run_watch(client, (int)a, b);
+        } else if (strcmp(word, "process") == 0) {
+            int descriptors = open_descriptors() - open_at_start;
+            printf("%ld %ld %d", status("VmHWM:"), status("Threads:"), descriptors);
+        }
+        printf("\n");
+        fflush(stdout);
+    }
+    client_close(client);
+    return 0;
+}

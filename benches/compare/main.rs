@@ -1,0 +1,174 @@
+//! `cargo bench`: the library, through its C ABI and as it ships, beside a program written by hand on
+//! libcurl and cJSON (`peer.c`). Both are driven by the same loops (`bench.c`), in turns, against the
+//! same stand-in tenant. Prints a table for the README.
+
+mod crowds;
+mod programs;
+#[path = "../../tests/support"]
+mod support {
+    #[allow(dead_code)] // the integration tests use the rest
+    pub mod tenant;
+}
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use programs::{Both, OPEN, Program, Programs, Side, median};
+use support::tenant::{Answer, Tenant};
+use table::{Table, count, megabytes};
+
+type Section = fn(&Programs, &mut Table);
+
+const SECTIONS: [(&str, Section); 8] = [
+    ("cached", cached),
+    ("renewal", renewal),
+    ("first", first_exchange),
+    ("process", whole_process),
+    ("size", size),
+    ("expiry", crowds::expiry),
+    ("due", crowds::due),
+    ("outages", crowds::outages),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (options, wanted): (Vec<_>, Vec<_>) =
+        arguments.iter().partition(|argument| argument.starts_with('-'));
+    if !options.iter().any(|option| *option == "--bench") {
+        return; // `cargo test --all-targets`
+    }
+    let mut table = Table::start();
+    let programs = Programs::build();
+    for (name, section) in SECTIONS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name) {
+            section(&programs, &mut table);
+        }
+    }
+    table.print();
+    if !programs.have_peer() {
+        println!("\nNothing to compare with. {}", programs::WHAT_TO_INSTALL);
+    }
+}
+
+fn cached(programs: &Programs, table: &mut Table) {
+    const CALLS: u32 = 40_000;
+    let tenant = Tenant::start();
+    // As long as a JSON Web Token usually is.
+    let token = "x".repeat(1024);
+    let body = format!(r#"{{"access_token":"{token}","expires_in":1800}}"#);
+    tenant.always(Answer::json(200, &body));
+    let mut pairs = programs.start_pairs(21, &tenant);
+    // Many short turns: what else the machine has to do spoils some of them, not the median. Many
+    // processes: where a token and its copy lie in memory makes a copy twice as fast.
+    let mut turns = |command: &str, threads: u32| {
+        let order = format!("{command} {threads} {CALLS}");
+        let mut turns = Both::default();
+        for pair in &mut pairs {
+            turns.extend(pair.alternate(5, |program| {
+                program.ask(&order)[0] as f64 / f64::from(threads) / f64::from(CALLS)
+            }));
+        }
+        turns
+    };
+    table.times("cached token, one thread: get, copy 1 KiB, free", &turns("copy", 1), 0.9);
+    let what = "the same without the copy, which the C program cannot do without";
+    table.times(what, &turns("use", 1), 0.5);
+    table.rates("cached tokens per second, 2 threads", &turns("copy", 2), 2.0);
+    table.rates("cached tokens per second, 8 threads", &turns("copy", 8), 2.0);
+}
+
+fn renewal(programs: &Programs, table: &mut Table) {
+    let tenant = crowds::tenant(1).start();
+    let mut pairs = programs.start_pairs(6, &tenant);
+    let mut others = programs.start_pairs(6, &tenant);
+    let (mut kept, mut anew) = (Both::default(), Both::default());
+    for _ in 0..8 {
+        // A client makes at most one request a second.
+        sleep(Duration::from_millis(1100));
+        for pair in &mut pairs {
+            kept.extend(pair.alternate(1, Program::get));
+        }
+        for pair in &mut others {
+            anew.extend(pair.alternate(1, |program| match program.side {
+                Side::Ours => program.get(),
+                Side::Peer => program.open_and_get(OPEN),
+            }));
+        }
+    }
+    table.times("renewal: new connection, same client", &kept, 0.5);
+    table.times("the same, if the C program makes a new handle every time", &anew, 0.5);
+}
+
+fn first_exchange(programs: &Programs, table: &mut Table) {
+    let tenant = Tenant::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let bundle = with_system_roots(&tenant, folder.path());
+    let start = |side| match side {
+        Side::Ours => programs.start(side, &tenant),
+        Side::Peer => programs.start_with(side, &tenant, &bundle),
+    };
+    let turns = programs.alternate(21, start, |program| program.open_and_get("30000 -1 1"));
+    table.times("first exchange of a process, with the system's roots", &turns, 0.07);
+}
+
+/// The C program trusts one file: the system's roots and the tenant's CA.
+fn with_system_roots(tenant: &Tenant, folder: &Path) -> PathBuf {
+    let mut bundle = tenant.ca_pem().to_owned();
+    for root in rustls_native_certs::load_native_certs().certs {
+        bundle += "-----BEGIN CERTIFICATE-----\n";
+        for line in BASE64_STANDARD.encode(root).as_bytes().chunks(64) {
+            bundle += std::str::from_utf8(line).expect("base64");
+            bundle += "\n";
+        }
+        bundle += "-----END CERTIFICATE-----\n";
+    }
+    let path = folder.join("bundle.pem");
+    std::fs::write(&path, bundle).expect("written");
+    path
+}
+
+fn whole_process(programs: &Programs, table: &mut Table) {
+    let tenant = Tenant::start();
+    let turns = programs.alternate(
+        31,
+        |side| programs.start(side, &tenant),
+        |program| {
+            program.open_and_get(OPEN);
+            let wall = program.started.elapsed().as_nanos() as i64;
+            [vec![wall], program.ask("process")].concat()
+        },
+    );
+    let column = |number: usize| {
+        turns.map(|turns| turns.iter().map(|turn| turn[number] as f64).collect::<Vec<_>>())
+    };
+    table.times("whole process, start to first token", &column(0), 0.23);
+
+    let memory = column(1).map(|kilobytes| median(kilobytes) * 1024.0);
+    let cells = memory.map(|bytes| megabytes(*bytes));
+    let ratio = memory.ratio_of(|ours, peer| ours / peer);
+    table.row("its peak memory", &cells, ratio, Some(memory.ours <= 4.1e6), "≤ 4.1 MB");
+
+    let most = |turns: &[Vec<i64>], number: usize| turns.iter().map(|turn| turn[number]).max();
+    let left = turns.map(|turns| (most(turns, 2).unwrap_or(0), most(turns, 3).unwrap_or(0)));
+    let cells = left.map(|(threads, descriptors)| {
+        format!("{}, {}", count(*threads, "thread"), count(*descriptors, "descriptor"))
+    });
+    let reached = left.ours.0 == 1 && left.ours.1 <= 1;
+    let what = "what it leaves running and open";
+    table.row(what, &cells, None, Some(reached), "1 thread, 1 descriptor at most");
+}
+
+fn size(programs: &Programs, table: &mut Table) {
+    let sizes = programs.sizes();
+    table.row(
+        "shared libraries, stripped, with all they load beyond libc",
+        &sizes.map(|bytes| megabytes(*bytes)),
+        sizes.ratio_of(|ours, peer| ours / peer),
+        Some(sizes.ours <= 2.3e6),
+        "≤ 2.3 MB",
+    );
+}

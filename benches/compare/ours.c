@@ -1,0 +1,71 @@
+/* The library, as a C program uses it. */
+#include "bench.h"
+
+#include <oneaccess.h>
+#include <stdio.h>
+#include <string.h>
+
+static void complain(oneaccess_error *error)
+{
+    fprintf(stderr, "%s\n", oneaccess_error_message(error));
+    oneaccess_error_free(error);
+}
+
+struct client *client_open(long timeout_ms, long margin_s, int system_roots)
+{
+    oneaccess_config *config = oneaccess_config_new_from_env();
+    oneaccess_config_set_timeout_ms(config, timeout_ms);
+    if (margin_s >= 0)
+        oneaccess_config_set_expiry_margin_s(config, margin_s);
+    oneaccess_config_set_system_roots(config, system_roots);
+    oneaccess_client *client;
+    oneaccess_error *error = oneaccess_client_new(config, &client);
+    oneaccess_config_free(config);
+    if (error)
+        complain(error);
+    return (struct client *)client;
+}
+
+void client_close(struct client *client)
+{
+    oneaccess_client_free((oneaccess_client *)client);
+}
+
+static oneaccess_token *get(struct client *client)
+{
+    oneaccess_token *token;
+    oneaccess_error *error = oneaccess_client_get_token((oneaccess_client *)client, &token);
+    if (error)
+        oneaccess_error_free(error);
+    return token;
+}
+
+size_t client_copy(struct client *client, char *buffer, size_t size)
+{
+    oneaccess_token *token = get(client);
+    if (!token)
+        return 0;
+    const char *text = oneaccess_token_access_token(token);
+    size_t length = strlen(text);
+    if (length < size)
+        memcpy(buffer, text, length + 1);
+    oneaccess_token_free(token);
+    return length < size ? length : 0;
+}
+
+char client_use(struct client *client, char *buffer, size_t size)
+{
+    (void)buffer;
+    (void)size;
+    oneaccess_token *token = get(client);
+    if (!token)
+        return 0;
+    char first = *oneaccess_token_access_token(token);
+    oneaccess_token_free(token);
+    return first;
+}
+
+long client_due_ms(struct client *client)
+{
+    return (long)oneaccess_client_refresh_in_ms((oneaccess_client *)client);
+}
