@@ -541,10 +541,8 @@ fn a_client_certificate_that_cannot_be_used_is_refused_at_once() {
     let nowhere = folder.path().join("nowhere");
     let bad_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let bad = write(&folder, "bad", bad_der);
-    let public =
-        write(&folder, "public", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
-    let bad_key =
-        write(&folder, "badkey", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let public = write(&folder, "public", bad_der.replace("CERTIFICATE", "PUBLIC KEY"));
+    let bad_key = write(&folder, "badkey", bad_der.replace("CERTIFICATE", "PRIVATE KEY"));
     let mut wrong = Vec::new();
     for (certificate, key, blames, why) in [
         (&certificate, &foreign, &foreign, "does not belong to the certificate"),
