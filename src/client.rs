@@ -252,3 +252,7 @@ impl Recent {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/recent/mod.rs"]
+mod tests;

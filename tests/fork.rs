@@ -66,7 +66,8 @@ fn a_machine_that_slept_over_the_end_of_a_token_notices() {
     if !has("cc", "gcc") {
         return;
     }
-    let program = Program::compile("cc", "tests/c/suspend.c", &["-std=gnu11"], Library::Shared);
+    let program =
+        Program::compile("cc", "tests/c/suspend.c", &["-std=gnu11", "-pthread"], Library::Shared);
     let tenant = Tenant::builder().fresh_token_every_time().start();
     let mut command = program.command();
     let output = with_tenant(&mut command, &tenant).output().expect("it starts");

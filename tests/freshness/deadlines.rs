@@ -233,6 +233,16 @@ fn a_late_answer_never_replaces_a_newer_token() {
 }
 
 #[test]
+fn a_late_answer_does_not_make_attempts_longer() {
+    let mut world = World::new();
+    world.server.next([Stuck(60.0)]);
+    world.start(4.0);
+    world.at(6.0).call(30.0).got(2);
+    world.at(1900.0).becomes(Silent).call(300.0);
+    assert_close(world.server.requests[2].timeout, 10.0);
+}
+
+#[test]
 fn a_late_answer_is_welcome_without_a_newer_token() {
     let mut world = World::new();
     world.server.next([Stuck(6.5), Silent]);
@@ -260,6 +270,15 @@ fn a_late_failure_does_not_shorten_a_backoff() {
     world.at(5.5).call(30.0).failed(ErrorKind::Throttled);
     world.at(20.0).call(30.0).failed(ErrorKind::Throttled).at_once();
     assert_eq!(world.server.requests.len(), 2);
+}
+
+#[test]
+fn a_flyer_that_comes_back_late_is_told_its_own_failure() {
+    let mut world = World::new();
+    world.server.next([StuckAndDown(7.0), Silent]);
+    let stuck = world.start(4.0);
+    world.at(5.5).start(30.0);
+    world.finish(stuck).failed(ErrorKind::Server).at(7.0);
 }
 
 #[test]

@@ -252,6 +252,16 @@ fn retry_after_lasts_at_most_60_seconds_more_once_the_token_is_spent() {
 }
 
 #[test]
+fn retry_after_lasts_at_most_60_seconds_more_once_the_token_is_rejected() {
+    let mut world = World::new().holding();
+    world.becomes(Throttling(Some(300.0))).at(1600.0).call(30.0).got(1);
+    world.becomes(Fine).at(1650.0).rejects(1);
+    world.call(30.0).got(1).at_once();
+    world.at(1709.9).call(30.0).got(1).at_once();
+    world.at(1710.1).call(30.0).got(2).after(0.1);
+}
+
+#[test]
 fn retry_after_lasts_no_longer_because_nobody_asked_when_the_token_became_spent() {
     let mut world = World::new().holding();
     world.becomes(Throttling(Some(300.0))).at(1760.0).call(30.0).got(1);

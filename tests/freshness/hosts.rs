@@ -32,6 +32,15 @@ fn a_refresh_is_useful_at_once_after_a_rejection() {
 }
 
 #[test]
+fn a_refresh_is_useful_at_once_after_a_rejection_although_the_backoff_is_longer() {
+    let mut world = World::new().holding();
+    world.becomes(WebPage).at(1600.0).called_until(1610.0, 30.0);
+    assert_close(world.refresh_in(), 5.4);
+    world.rejects(1);
+    assert_eq!(world.refresh_in(), 0.0);
+}
+
+#[test]
 fn no_refresh_is_useful_before_a_backoff_ends() {
     let mut world = World::new();
     world.becomes(WebPage).called_until(8.0, 1.0);
