@@ -22,6 +22,7 @@ struct call {
 struct worker {
     struct client *client;
     long calls;
+    size_t offset;
     long long start, end;
     struct call *log;
     long logged;
@@ -39,11 +40,11 @@ static long long now(void)
 static void *copy(void *argument)
 {
     struct worker *worker = argument;
-    char buffer[TOKEN_SIZE];
+    char room[2 * TOKEN_SIZE], *buffer = room + worker->offset;
     pthread_barrier_wait(&start_line);
     worker->start = now();
     for (long i = 0; i < worker->calls; i++)
-        if (!client_copy(worker->client, buffer, sizeof buffer))
+        if (!client_copy(worker->client, buffer, TOKEN_SIZE))
             abort();
     worker->end = now();
     return NULL;
@@ -52,11 +53,11 @@ static void *copy(void *argument)
 static void *use(void *argument)
 {
     struct worker *worker = argument;
-    char buffer[TOKEN_SIZE];
+    char room[2 * TOKEN_SIZE], *buffer = room + worker->offset;
     pthread_barrier_wait(&start_line);
     worker->start = now();
     for (long i = 0; i < worker->calls; i++)
-        if (!client_use(worker->client, buffer, sizeof buffer))
+        if (!client_use(worker->client, buffer, TOKEN_SIZE))
             abort();
     worker->end = now();
     return NULL;
@@ -99,7 +100,7 @@ static void run_watch(struct client *client, int threads, long ms)
         struct call *log = calloc(ms ? MOST_CALLS : 1, sizeof *log);
         if (!log)
             abort();
-        workers[i] = (struct worker){ client, 0, 0, now() + ms * 1000000LL, log, 0 };
+        workers[i] = (struct worker){ client, 0, 0, 0, now() + ms * 1000000LL, log, 0 };
     }
     run(watch, workers, threads);
     for (int i = 0; i < threads; i++) {
@@ -111,12 +112,15 @@ static void run_watch(struct client *client, int threads, long ms)
     }
 }
 
-/* From the first call to the end of the last one. */
+/* From the first call to the end of the last one. The buffers are elsewhere every time: a copy takes
+ * twice as long where it goes a multiple of 4 KiB away. */
 static long long run_calls(void *(*work)(void *), struct client *client, int threads, long calls)
 {
+    static size_t turn;
     struct worker workers[MOST_THREADS];
+    size_t offset = turn++ * 832 % TOKEN_SIZE;
     for (int i = 0; i < threads; i++)
-        workers[i] = (struct worker){ client, calls, 0, 0, NULL, 0 };
+        workers[i] = (struct worker){ client, calls, offset, 0, 0, NULL, 0 };
     run(work, workers, threads);
     long long start = workers[0].start, end = workers[0].end;
     for (int i = 1; i < threads; i++) {

@@ -55,20 +55,19 @@ fn main() {
 }
 
 fn cached(programs: &Programs, table: &mut Table) {
-    const CALLS: u32 = 40_000;
+    const CALLS: u32 = 20_000;
     let tenant = Tenant::start();
     // As long as a JSON Web Token usually is.
     let token = "x".repeat(1024);
     let body = format!(r#"{{"access_token":"{token}","expires_in":1800}}"#);
     tenant.always(Answer::json(200, &body));
-    let mut pairs = programs.start_pairs(21, &tenant);
-    // Many short turns: what else the machine has to do spoils some of them, not the median. Many
-    // processes: where a token and its copy lie in memory makes a copy twice as fast.
+    let mut pairs = programs.start_pairs(5, &tenant);
+    // Many short turns: what else the machine has to do spoils some of them, not the median.
     let mut turns = |command: &str, threads: u32| {
         let order = format!("{command} {threads} {CALLS}");
         let mut turns = Both::default();
         for pair in &mut pairs {
-            turns.extend(pair.alternate(5, |program| {
+            turns.extend(pair.alternate(64, |program| {
                 program.ask(&order)[0] as f64 / f64::from(threads) / f64::from(CALLS)
             }));
         }

@@ -69,7 +69,8 @@ fn a_waiter_leaves_at_its_deadline() {
 #[test]
 fn a_flight_that_only_lacked_time_is_no_failure() {
     let mut world = World::new().that_takes(0.4);
-    world.call(0.05).failed(ErrorKind::Timeout).after(0.05);
+    let hurried = world.call(0.05);
+    assert_eq!(hurried.failed(ErrorKind::Timeout).after(0.05).error().to_string(), "request 1");
     // No backoff, only the floor; and nothing is remembered.
     let call = world.call(30.0);
     call.got(1).at(1.4);

@@ -86,6 +86,7 @@ fn an_argument_error_costs_no_token_that_is_not_dead() {
     for time in [1600.0, 1780.0] {
         let mut world = World::new().holding();
         world.becomes(Misused).at(time).call(30.0).got(1).after(0.1);
+        world.at(1900.0).call(30.0).failed(ErrorKind::Argument).after(0.1);
     }
 }
 
