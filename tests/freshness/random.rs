@@ -30,6 +30,7 @@ fn mood(dice: &mut Dice) -> Mood {
         Untrusted,
         WithoutSecretFile,
         Panicking,
+        Misused,
     ];
     let stuck = [Stuck(late), StuckAndDown(late), Stuck(4.0 * late)];
     match dice.chance() {
@@ -99,10 +100,10 @@ fn story(seed: u64, events: u32, mean: f64) {
 
 #[test]
 fn nothing_breaks_the_law_in_quick_stories() {
-    (0..1500).for_each(|seed| story(seed, 30, 1.5));
+    (0..3000).for_each(|seed| story(seed, 30, 1.5));
 }
 
 #[test]
 fn nothing_breaks_the_law_in_slow_stories() {
-    (10_000..10_400).for_each(|seed| story(seed, 30, 30.0));
+    (10_000..10_200).for_each(|seed| story(seed, 30, 30.0));
 }
