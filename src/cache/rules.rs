@@ -531,7 +531,8 @@ impl State {
         let outcome = match answer {
             Ok(grant) => {
                 if !abandoned {
-                    self.last_exchange = now.boot.saturating_sub(sent.boot);
+                    // A suspend meanwhile is not the server's slowness.
+                    self.last_exchange = now.boot.saturating_sub(sent.boot).min(time);
                 }
                 let known = self.installed(sent, now, &grant);
                 if let Some(again) = self.ask_when_dead(now, &flight).filter(|_| known) {
