@@ -13,6 +13,7 @@
 
 #define MOST_THREADS 64
 #define MOST_CALLS 100000
+#define BATCH 1000
 
 struct call {
     long long start, took;
@@ -21,9 +22,9 @@ struct call {
 
 struct worker {
     struct client *client;
-    long calls;
+    long long duration, start, end;
     size_t offset;
-    long long start, end;
+    long calls;
     struct call *log;
     long logged;
 };
@@ -43,10 +44,13 @@ static void *copy(void *argument)
     char room[2 * TOKEN_SIZE], *buffer = room + worker->offset;
     pthread_barrier_wait(&start_line);
     worker->start = now();
-    for (long i = 0; i < worker->calls; i++)
-        if (!client_copy(worker->client, buffer, TOKEN_SIZE))
-            abort();
-    worker->end = now();
+    do {
+        for (int i = 0; i < BATCH; i++)
+            if (!client_copy(worker->client, buffer, TOKEN_SIZE))
+                abort();
+        worker->calls += BATCH;
+        worker->end = now();
+    } while (worker->end - worker->start < worker->duration);
     return NULL;
 }
 
@@ -56,19 +60,23 @@ static void *use(void *argument)
     char room[2 * TOKEN_SIZE], *buffer = room + worker->offset;
     pthread_barrier_wait(&start_line);
     worker->start = now();
-    for (long i = 0; i < worker->calls; i++)
-        if (!client_use(worker->client, buffer, TOKEN_SIZE))
-            abort();
-    worker->end = now();
+    do {
+        for (int i = 0; i < BATCH; i++)
+            if (!client_use(worker->client, buffer, TOKEN_SIZE))
+                abort();
+        worker->calls += BATCH;
+        worker->end = now();
+    } while (worker->end - worker->start < worker->duration);
     return NULL;
 }
 
-/* Calls once a millisecond until the end, at least once, and logs every call. */
+/* Calls once a millisecond, at least once, and logs every call. */
 static void *watch(void *argument)
 {
     struct worker *worker = argument;
     char buffer[TOKEN_SIZE];
     pthread_barrier_wait(&start_line);
+    worker->end = now() + worker->duration;
     do {
         struct call *call = &worker->log[worker->logged++];
         call->start = now();
@@ -100,7 +108,7 @@ static void run_watch(struct client *client, int threads, long ms)
         struct call *log = calloc(ms ? MOST_CALLS : 1, sizeof *log);
         if (!log)
             abort();
-        workers[i] = (struct worker){ client, 0, 0, 0, now() + ms * 1000000LL, log, 0 };
+        workers[i] = (struct worker){ .client = client, .duration = ms * 1000000LL, .log = log };
     }
     run(watch, workers, threads);
     for (int i = 0; i < threads; i++) {
@@ -112,22 +120,24 @@ static void run_watch(struct client *client, int threads, long ms)
     }
 }
 
-/* From the first call to the end of the last one. The buffers are elsewhere every time: a copy takes
- * twice as long where it goes a multiple of 4 KiB away. */
-static long long run_calls(void *(*work)(void *), struct client *client, int threads, long calls)
+/* Calls as fast as they go, for so long; prints the time and the number of calls. The buffers are
+ * elsewhere every time: a copy takes twice as long where it goes a multiple of 4 KiB away. */
+static void run_calls(void *(*work)(void *), struct client *client, int threads, long ms)
 {
     static size_t turn;
     struct worker workers[MOST_THREADS];
     size_t offset = turn++ * 832 % TOKEN_SIZE;
     for (int i = 0; i < threads; i++)
-        workers[i] = (struct worker){ client, calls, offset, 0, 0, NULL, 0 };
+        workers[i] = (struct worker){ .client = client, .duration = ms * 1000000LL, .offset = offset };
     run(work, workers, threads);
     long long start = workers[0].start, end = workers[0].end;
-    for (int i = 1; i < threads; i++) {
+    long calls = 0;
+    for (int i = 0; i < threads; i++) {
         start = workers[i].start < start ? workers[i].start : start;
         end = workers[i].end > end ? workers[i].end : end;
+        calls += workers[i].calls;
     }
-    return end - start;
+    printf("%lld %ld", end - start, calls);
 }
 
 static int open_descriptors(void)
@@ -174,9 +184,9 @@ int main(void)
         } else if (strcmp(word, "due") == 0) {
             printf("%ld", client_due_ms(client));
         } else if (strcmp(word, "copy") == 0) {
-            printf("%lld", run_calls(copy, client, (int)a, b));
+            run_calls(copy, client, (int)a, b);
         } else if (strcmp(word, "use") == 0) {
-            printf("%lld", run_calls(use, client, (int)a, b));
+            run_calls(use, client, (int)a, b);
         } else if (strcmp(word, "watch") == 0) {
             run_watch(client, (int)a, b);
         } else if (strcmp(word, "process") == 0) {
