@@ -182,6 +182,24 @@ fn a_tls_handshake_that_stalls_ends_in_time() {
     }
 }
 
+/// Linux ends the timeout of a socket late, by up to an eighth of it: of these half would be late by
+/// more than this.
+#[test]
+fn a_long_wait_ends_in_time_too() {
+    let tenant = Tenant::start();
+    tenant.always(Answer::Hang);
+    let calls = (0..16).map(|number| {
+        let client = support::client(&tenant);
+        let limit = ms(2100 + 37 * number);
+        thread::spawn(move || timed(|| client.token_within(limit)).1 - limit)
+    });
+    let calls: Vec<_> = calls.collect();
+    let mut late: Vec<Duration> = calls.into_iter().map(|call| call.join().expect("late")).collect();
+    late.sort();
+    println!("{late:?}");
+    assert!(late[late.len() / 2] < ms(100), "{late:?}");
+}
+
 #[test]
 fn a_tls_handshake_that_drips_ends_in_time() {
     let tenant = Tenant::start();

@@ -28,6 +28,7 @@ use super::explain::{Phase, explain};
 const CLOSE_CHECK: Duration = Duration::from_millis(20);
 const FIRST_ROUND: Duration = Duration::from_millis(400);
 const LONGEST_ROUND: Duration = Duration::from_secs(3);
+const LONGEST_NAP: Duration = Duration::from_millis(200);
 
 /// What the parts of a connection share.
 #[derive(Clone)]
@@ -188,6 +189,12 @@ impl Deadline {
         if left.is_zero() { Err(self.over()) } else { Ok(left) }
     }
 
+    /// Linux ends the timeout of a socket late, by up to an eighth of it: a long wait is many short
+    /// ones.
+    fn nap(&self) -> Result<Duration, ureq::Error> {
+        Ok(self.left()?.min(LONGEST_NAP))
+    }
+
     fn over(&self) -> ureq::Error {
         ureq::Error::Timeout(self.reason)
     }
@@ -218,7 +225,7 @@ impl Transport for Socket {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         let mut rest = &self.buffers.output()[..amount];
         while !rest.is_empty() {
-            settle(self.stream.set_write_timeout(Some(self.deadline.left()?)))?;
+            settle(self.stream.set_write_timeout(Some(self.deadline.nap()?)))?;
             match (&*self.stream).write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => rest = &rest[written..],
@@ -232,7 +239,7 @@ impl Transport for Socket {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         loop {
-            settle(self.stream.set_read_timeout(Some(self.deadline.left()?)))?;
+            settle(self.stream.set_read_timeout(Some(self.deadline.nap()?)))?;
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
