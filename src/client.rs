@@ -1,15 +1,15 @@
-//! `Client`: joins the cache and the exchange, and keeps the path of a cached token short.
+//! `Client`: joins the cache and the exchange.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Lease, Source};
+use crate::cache::{Cache, Source};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::system::{self, PerProcess};
+use crate::recent::Recent;
+use crate::system::{Coarse, PerProcess};
 use crate::token::{Grant, Token};
 
 /// Gets access tokens for one application and keeps them fresh. Clones share everything; all
@@ -75,20 +75,27 @@ impl Client {
     ///
     /// # Errors
     /// Only without a token that is alive; an outage is not an error while there is one.
+    #[inline]
     pub fn token(&self) -> Result<Arc<Token>, Error> {
         self.token_within(self.0.config.timeout)
     }
 
     /// The same with a timeout of its own. Zero: what is there, a token or a remembered error, or
     /// `Timeout`; no waiting and no request.
+    #[inline]
     pub fn token_within(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
-        if let Some(token) = Recent::token(&self.engine().cache) {
-            return Ok(token);
+        match Recent::token(&self.engine().cache) {
+            Some(token) => Ok(token),
+            None => self.ask(timeout),
         }
+    }
+
+    #[cold]
+    fn ask(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
         // What was closed may be freed while this call is still on its way out.
         let alive = self.clone();
         let Engine { cache, exchange } = alive.engine();
-        let clocks = system::coarse_clocks();
+        let clocks = Coarse::now();
         let lease = cache.get(timeout.min(Config::LONGEST), exchange)?;
         Ok(Recent::keep(lease, clocks))
     }
@@ -97,7 +104,7 @@ impl Client {
     pub fn cached_token(&self) -> Option<Arc<Token>> {
         let cache = &self.engine().cache;
         Recent::token(cache).or_else(|| {
-            let clocks = system::coarse_clocks();
+            let clocks = Coarse::now();
             Some(Recent::keep(cache.cached()?, clocks))
         })
     }
@@ -160,6 +167,7 @@ impl Client {
         Recent::forget();
     }
 
+    #[inline]
     fn engine(&self) -> &Engine {
         let Shared { config, engine } = &*self.0;
         engine.get(|parents| Engine {
@@ -184,75 +192,3 @@ impl fmt::Debug for Client {
         f.debug_tuple("Client").field(&self.0.config).finish()
     }
 }
-
-/// The token that this thread was given last, until it asks again or ends; one only, whatever the
-/// number of clients. Whoever asks for it again shares no counter and no
-/// lock with other threads: what they do share is only read.
-struct Recent {
-    shared: Arc<Token>,
-    /// This thread's own copy, with a reference count of its own.
-    own: Arc<Token>,
-    /// By the coarse clocks, in nanoseconds: until when it is certainly fresh, and what lay between
-    /// the wall clock and the other one. A clock that was set, and a suspend, change that.
-    fresh_until: i64,
-    between_clocks: i64,
-}
-
-const SECOND: i64 = 1_000_000_000;
-
-thread_local! {
-    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
-}
-
-impl Recent {
-    fn token(cache: &Cache) -> Option<Arc<Token>> {
-        RECENT
-            .try_with(|recent| {
-                let recent = recent.try_borrow().ok()?;
-                let recent = recent.as_ref()?;
-                let (monotonic, wall) = system::coarse_clocks();
-                let fresh = cache.is_current(&recent.shared)
-                    && monotonic < recent.fresh_until
-                    && (wall - monotonic - recent.between_clocks).abs() < SECOND;
-                fresh.then(|| recent.own.clone())
-            })
-            .ok()?
-    }
-
-    /// Remembers a lease that lasts; gives its token. `clocks`: the coarse ones, from before it was
-    /// asked for, so that no time is lost between.
-    fn keep(lease: Lease, (monotonic, wall): (i64, i64)) -> Arc<Token> {
-        // Within the last second the precise clocks decide.
-        let nanoseconds = i64::try_from(lease.fresh_for.as_nanos()).unwrap_or(i64::MAX / 2);
-        if nanoseconds <= SECOND {
-            Recent::forget();
-            return lease.token;
-        }
-        let own = Arc::new(Token::clone(&lease.token));
-        Recent::set(Some(Recent {
-            shared: lease.token,
-            own: own.clone(),
-            fresh_until: monotonic + nanoseconds - SECOND,
-            between_clocks: wall - monotonic,
-        }));
-        own
-    }
-
-    /// Lets go of this thread's token.
-    fn forget() {
-        Recent::set(None);
-    }
-
-    fn set(recent: Option<Recent>) {
-        // While the thread ends there is nowhere to keep it.
-        let _ = RECENT.try_with(|last| {
-            if let Ok(mut last) = last.try_borrow_mut() {
-                *last = recent;
-            }
-        });
-    }
-}
-
-#[cfg(test)]
-#[path = "../tests/recent/mod.rs"]
-mod tests;

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use crate::client::{Client, Stat};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::recent::Recent;
 use crate::secret::Text;
 use crate::token::Token;
 
@@ -436,7 +437,7 @@ pub extern "C" fn oneaccess_token_expires_at(token: *const oneaccess_token) -> i
 pub extern "C" fn oneaccess_token_free(token: *mut oneaccess_token) {
     if !token.is_null() {
         // SAFETY: the pointer came from `handle`, and by rule 1 of the header it comes back once.
-        guard((), || drop(unsafe { Arc::from_raw(token.cast_const().cast::<Token>()) }));
+        guard((), || Recent::take_back(unsafe { Arc::from_raw(token.cast_const().cast()) }));
     }
 }
 

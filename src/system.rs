@@ -23,11 +23,21 @@ fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Nanoseconds on a monotonic clock and on the wall clock, cheap and some milliseconds old. Neither
-/// compares with `now`; the monotonic one does not count suspend, which shows in their difference.
-pub(crate) fn coarse_clocks() -> (i64, i64) {
-    clock::coarse()
+/// One instant, cheap and some milliseconds old, in nanoseconds. Neither clock compares with `Now`.
+#[derive(Clone, Copy)]
+pub(crate) struct Coarse {
+    /// Does not count suspend, which shows in the difference of the two.
+    pub monotonic: i64,
+    pub wall: i64,
 }
+
+impl Coarse {
+    pub fn now() -> Coarse {
+        Coarse { monotonic: coarse_monotonic(), wall: clock::coarse_wall() }
+    }
+}
+
+pub(crate) use clock::coarse_monotonic;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod clock {
@@ -39,14 +49,18 @@ mod clock {
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 
-    pub fn coarse() -> (i64, i64) {
-        // The fields are narrower on 32-bit machines.
-        #[allow(clippy::unnecessary_cast)]
-        let nanoseconds = |id| {
-            let time = read(id);
-            time.tv_sec as i64 * 1_000_000_000 + time.tv_nsec as i64
-        };
-        (nanoseconds(libc::CLOCK_MONOTONIC_COARSE), nanoseconds(libc::CLOCK_REALTIME_COARSE))
+    pub fn coarse_monotonic() -> i64 {
+        nanoseconds(read(libc::CLOCK_MONOTONIC_COARSE))
+    }
+
+    pub fn coarse_wall() -> i64 {
+        nanoseconds(read(libc::CLOCK_REALTIME_COARSE))
+    }
+
+    // The fields are narrower on 32-bit machines.
+    #[allow(clippy::unnecessary_cast)]
+    fn nanoseconds(time: libc::timespec) -> i64 {
+        time.tv_sec as i64 * 1_000_000_000 + time.tv_nsec as i64
     }
 
     fn read(id: libc::clockid_t) -> libc::timespec {
@@ -72,8 +86,12 @@ mod clock {
         START.elapsed()
     }
 
-    pub fn coarse() -> (i64, i64) {
-        (boot().as_nanos() as i64, super::wall().as_nanos() as i64)
+    pub fn coarse_monotonic() -> i64 {
+        boot().as_nanos() as i64
+    }
+
+    pub fn coarse_wall() -> i64 {
+        super::wall().as_nanos() as i64
     }
 }
 
@@ -127,14 +145,20 @@ impl<T> PerProcess<T> {
 
     /// This process's value. After a fork it is made by `inherit`, which may read of its parent's
     /// value only what never is locked for long: constants, atomics and `Snapshot`s.
+    #[inline]
     pub fn get(&self, inherit: impl FnOnce(&T) -> T) -> &T {
-        let latest = self.latest.load(Ordering::Acquire);
         // SAFETY: the pointer came from `leak`, and no value is freed before `self` is dropped.
-        let owned = unsafe { &*latest };
-        if owned.generation == GENERATION.load(Ordering::Relaxed) {
-            return &owned.value;
+        let owned = unsafe { &*self.latest.load(Ordering::Acquire) };
+        match owned.generation == GENERATION.load(Ordering::Relaxed) {
+            true => &owned.value,
+            false => self.inherited(owned, inherit),
         }
-        let new = Owned::leak(inherit(&owned.value));
+    }
+
+    #[cold]
+    fn inherited(&self, parents: &Owned<T>, inherit: impl FnOnce(&T) -> T) -> &T {
+        let new = Owned::leak(inherit(&parents.value));
+        let latest = std::ptr::from_ref(parents).cast_mut();
         match self.latest.compare_exchange(latest, new, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: as above; another thread may have been first, then its value is everybody's
             // and ours, which nobody has seen, can go.

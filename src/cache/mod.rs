@@ -35,7 +35,6 @@ pub(crate) struct Lease {
 pub(crate) struct Cache {
     state: Mutex<State>,
     changed: Condvar,
-    /// Address of the token that leases may be renewed of; 0: of none.
     current: AtomicUsize,
     /// For the child of a fork, which cannot wait for `state`.
     latest: Snapshot<Option<Held>>,
@@ -56,7 +55,7 @@ impl Cache {
     fn with(expiry_margin: Option<Duration>, held: Option<Held>, closed: bool) -> Cache {
         let state = State::new(expiry_margin, Box::new(system::chance), held.clone());
         Cache {
-            current: AtomicUsize::new(if closed { 0 } else { current(held.as_ref()) }),
+            current: AtomicUsize::new(if closed { 0 } else { address_to_lease(held.as_ref()) }),
             latest: Snapshot::new(held),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -132,7 +131,7 @@ impl Cache {
 
     /// What those who do not lock may see.
     fn publish(&self, state: &State) {
-        self.current.store(current(state.held()), Ordering::Release);
+        self.current.store(address_to_lease(state.held()), Ordering::Release);
         self.latest.set(state.held().cloned());
     }
 
@@ -142,9 +141,11 @@ impl Cache {
         woken.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Whether a lease of this token may go on as it is; its time is the holder's to watch.
-    pub fn is_current(&self, token: &Arc<Token>) -> bool {
-        self.current.load(Ordering::Acquire) == address(token)
+    /// Address of the token of which a lease may go on as it is, its time being the holder's to watch;
+    /// 0: of none.
+    #[inline]
+    pub fn current(&self) -> usize {
+        self.current.load(Ordering::Acquire)
     }
 
     /// The token, if it is usable; never waits for a request.
@@ -209,11 +210,12 @@ impl Cache {
     }
 }
 
-fn current(held: Option<&Held>) -> usize {
+fn address_to_lease(held: Option<&Held>) -> usize {
     held.filter(|held| !held.is_rejected()).map_or(0, |held| address(&held.token))
 }
 
-fn address(token: &Arc<Token>) -> usize {
+#[inline]
+pub(crate) fn address(token: &Arc<Token>) -> usize {
     Arc::as_ptr(token).addr()
 }
 

@@ -1,6 +1,11 @@
 //! When a thread may use its own copy of the token without asking, by clocks that jump.
 
+use std::time::Duration;
+
 use super::*;
+use crate::cache::Source;
+use crate::error::Error;
+use crate::token::Grant;
 
 struct OneToken;
 
@@ -19,9 +24,16 @@ impl Source for OneToken {
 fn kept(monotonic_moved: i64, wall_moved: i64) -> Cache {
     let cache = Cache::new(None);
     let lease = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
-    let (monotonic, wall) = system::coarse_clocks();
-    let clocks = (monotonic - monotonic_moved * SECOND, wall - wall_moved * SECOND);
-    Recent::keep(lease, clocks);
+    let Coarse { monotonic, wall } = Coarse::now();
+    Recent::keep(
+        lease,
+        Coarse {
+            monotonic: monotonic - monotonic_moved * SECOND,
+            wall: wall - wall_moved * SECOND,
+        },
+    );
+    // As if it had not been looked at in this tick.
+    RECENT.with(|recent| recent.looked.set(0));
     cache
 }
 
@@ -67,10 +79,58 @@ fn every_thread_has_a_copy_of_its_own_that_goes_with_it() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let lease = cache.cached().expect("a token");
-            let own = Recent::keep(lease, system::coarse_clocks());
+            let own = Recent::keep(lease, Coarse::now());
             assert!(!Arc::ptr_eq(&own, &shared));
             assert!(Arc::ptr_eq(&own, &Recent::token(&cache).expect("kept")));
         });
     });
     assert_eq!(Arc::strong_count(&shared), before);
+}
+
+#[test]
+fn clocks_are_looked_at_again_as_soon_as_they_tick() {
+    let cache = kept(0, 0);
+    for _ in 0..3 {
+        assert!(Recent::token(&cache).is_some());
+        let looked = RECENT.with(|recent| recent.looked.get());
+        while coarse_monotonic() == looked {}
+        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() - SECOND));
+        assert!(Recent::token(&cache).is_none(), "the wall clock was set");
+        // Nor is what was found taken for good in the rest of this tick.
+        assert!(Recent::token(&cache).is_none());
+        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() + SECOND));
+    }
+}
+
+#[cfg(feature = "capi")]
+#[test]
+fn what_was_given_back_is_given_again_without_counting() {
+    let cache = kept(0, 0);
+    let first = Recent::token(&cache).expect("kept");
+    let (one_out, address) = (Arc::strong_count(&first), Arc::as_ptr(&first));
+    Recent::take_back(first);
+    for _ in 0..3 {
+        let again = Recent::token(&cache).expect("kept");
+        assert_eq!((Arc::strong_count(&again), Arc::as_ptr(&again)), (one_out, address));
+        let second = Recent::token(&cache).expect("kept");
+        assert_eq!(Arc::strong_count(&again), one_out + 1);
+        // One is kept, the other let go of.
+        Recent::take_back(again);
+        Recent::take_back(second);
+    }
+    let last = Recent::token(&cache).expect("kept");
+    Recent::take_back(last.clone());
+    Recent::forget();
+    assert_eq!(Arc::strong_count(&last), 1, "nothing stays behind");
+}
+
+#[cfg(feature = "capi")]
+#[test]
+fn what_another_token_leaves_is_not_given_again() {
+    let cache = kept(0, 0);
+    let old = Recent::token(&cache).expect("kept");
+    let cache = kept(0, 0);
+    Recent::take_back(old.clone());
+    assert_eq!(Arc::strong_count(&old), 1);
+    assert!(!Arc::ptr_eq(&old, &Recent::token(&cache).expect("kept")));
 }

@@ -64,9 +64,28 @@ fn chance_is_from_zero_to_one_and_not_always_the_same() {
 
 #[test]
 fn clocks_go_forward() {
-    let (first, coarse) = (now(), coarse_clocks());
+    let (first, coarse) = (now(), Coarse::now());
     thread::sleep(Duration::from_millis(20));
-    let (second, later) = (now(), coarse_clocks());
+    let (second, later) = (now(), Coarse::now());
     assert!(second.boot >= first.boot + Duration::from_millis(20));
-    assert!(second.wall > first.wall && later.0 > coarse.0 && later.1 > coarse.1);
+    assert!(second.wall > first.wall);
+    assert!(later.monotonic > coarse.monotonic && later.wall > coarse.wall);
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn coarse_clocks_tick_together() {
+    let mut ticks = 0;
+    let mut last = Coarse::now();
+    while ticks < 20 {
+        let next = Coarse::now();
+        if coarse_monotonic() != next.monotonic {
+            continue; // between the two looks
+        }
+        match next.monotonic == last.monotonic {
+            true => assert_eq!(next.wall, last.wall),
+            false => ticks += 1,
+        }
+        last = next;
+    }
 }
