@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
-use oneaccess::{Error, ErrorKind};
+use oneaccess::{Client, Error, ErrorKind};
 use support::tenant::{Answer, Tenant};
 use support::{client, config};
 
@@ -232,6 +232,29 @@ fn what_surrounds_the_json_never_costs_a_token() {
     assert_eq!(exact.len(), 1 << 20);
     tenant.always(Answer::json(200, &exact));
     assert_eq!(client(&tenant).token().expect("a body of exactly 1 MiB").access_token(), "t");
+}
+
+#[test]
+fn a_header_may_have_32_kib() {
+    let tenant = Tenant::start();
+    let answer = |length| {
+        Answer::json(200, r#"{"access_token":"t"}"#).header("X-Padding", &"x".repeat(length))
+    };
+    tenant.always(answer(32_000));
+    client(&tenant).token().expect("a token");
+    let error = error_of(&tenant, answer(33_000));
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    assert!(error.to_string().contains("header"), "{error}");
+}
+
+#[test]
+fn a_secret_may_be_long() {
+    let secret = "s".repeat(32 << 10);
+    let tenant = Tenant::builder().client_secret(&secret).start();
+    for basic in [false, true] {
+        let client = Client::new(&config(&tenant).basic_auth(basic)).expect("a client");
+        client.token().expect("a token");
+    }
 }
 
 #[test]

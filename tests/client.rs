@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oneaccess::{Client, ErrorKind, Stat};
+use oneaccess::{Client, Config, ErrorKind, Stat};
+use support::fault::Server;
 use support::tenant::{Answer, Tenant};
 use support::{client, config};
 
@@ -38,6 +40,23 @@ fn many_threads_make_one_request() {
     }
     assert_eq!(tenant.requests(), 1);
     assert_eq!(client.stat(Stat::Waits), 63);
+}
+
+/// So that it costs few packets, and wakes the server once.
+#[test]
+fn a_request_leaves_in_one_piece() {
+    let server = Server::start(|mut socket| {
+        let mut piece = vec![0; 64 << 10];
+        let length = socket.read(&mut piece).expect("a request");
+        let whole = String::from_utf8_lossy(&piece[..length]).contains("&client_secret=");
+        let status = if whole { "401 Whole" } else { "400 In pieces" };
+        write!(socket, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+    });
+    let endpoint = format!("http://127.0.0.1:{}", server.port());
+    for _ in 0..20 {
+        let client = Client::new(&Config::new(&endpoint, "id", "secret")).expect("a client");
+        assert_eq!(client.token_within(SECOND).expect_err("none").http_status(), 401);
+    }
 }
 
 #[test]

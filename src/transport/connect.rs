@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
     RustlsConnector, SocksConnector, Transport,
 };
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::Config;
 
@@ -201,29 +201,35 @@ impl Deadline {
 }
 
 /// A connection that ends at its deadline. ureq's own starts its time anew with every part that
-/// could be sent or received.
+/// could be sent or received. What is sent leaves in as few pieces as can be: when an answer is
+/// awaited.
 struct Socket {
     stream: Arc<TcpStream>,
     deadline: Deadline,
     buffers: LazyBuffers,
+    unsent: Zeroizing<Vec<u8>>,
 }
 
 impl Socket {
     fn new(stream: TcpStream, deadline: Deadline, details: &ConnectionDetails) -> Socket {
         let config = details.config;
         let (input, output) = (config.input_buffer_size(), config.output_buffer_size());
-        let buffers = LazyBuffers::new(input, output);
-        Socket { stream: Arc::new(stream), deadline, buffers }
-    }
-}
-
-impl Transport for Socket {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
+        Socket {
+            stream: Arc::new(stream),
+            deadline,
+            buffers: LazyBuffers::new(input, output),
+            unsent: Zeroizing::new(Vec::with_capacity(output)),
+        }
     }
 
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        let mut rest = &self.buffers.output()[..amount];
+    fn send(&mut self) -> Result<(), ureq::Error> {
+        let outcome = self.write_unsent();
+        self.unsent.clear();
+        outcome
+    }
+
+    fn write_unsent(&self) -> Result<(), ureq::Error> {
+        let mut rest = &self.unsent[..];
         while !rest.is_empty() {
             settle(self.stream.set_write_timeout(Some(self.deadline.nap()?)))?;
             match (&*self.stream).write(rest) {
@@ -236,8 +242,32 @@ impl Transport for Socket {
         }
         Ok(())
     }
+}
+
+impl Drop for Socket {
+    /// A handshake that failed ends with an alert, which nobody answers.
+    fn drop(&mut self) {
+        if !self.unsent.is_empty() && self.stream.set_nonblocking(true).is_ok() {
+            let _ = (&*self.stream).write(&self.unsent);
+        }
+    }
+}
+
+impl Transport for Socket {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        if self.unsent.len() + amount > self.unsent.capacity() {
+            self.send()?;
+        }
+        self.unsent.extend_from_slice(&self.buffers.output()[..amount]);
+        Ok(())
+    }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        self.send()?;
         loop {
             settle(self.stream.set_read_timeout(Some(self.deadline.nap()?)))?;
             match (&*self.stream).read(self.buffers.input_append_buf()) {

@@ -26,6 +26,11 @@ const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
 /// No answer of the token endpoint is longer.
 pub(crate) const LARGEST_BODY: u64 = 1 << 20;
 
+/// Neither is its header.
+const LARGEST_HEADER: usize = 32 << 10;
+/// Room for what is sent at a time.
+const PIECE: usize = 16 << 10;
+
 /// An answer, whatever its status.
 pub(crate) struct Reply {
     pub status: u16,
@@ -118,12 +123,15 @@ impl Transport {
     ) -> Result<Reply, Error> {
         let agent = self.agent.get();
         let mut request = agent.post(self.config.endpoint.url());
+        let mut piece = PIECE;
         for (name, value) in headers {
             request = request.header(*name, *value);
+            piece += value.len();
         }
         let response = request
             .config()
             .timeout_global(Some(timeout))
+            .output_buffer_size(piece)
             .build()
             .send(body)
             .map_err(|error| self.explained(error))?;
@@ -158,7 +166,7 @@ impl Transport {
         }
     }
 
-    /// Reads the certificates again, the trusted ones and our own; whether there are others now.
+    /// Reads the certificates again, all of the trusted ones and our own; whether there are others now.
     fn reload_trust(&self) -> bool {
         let agent = self.agent.get();
         let old = agent.config().tls_config();
@@ -194,6 +202,8 @@ fn agent(
         .http_status_as_error(false)
         .max_redirects(0)
         .max_idle_connections(0)
+        .max_response_header_size(LARGEST_HEADER)
+        .input_buffer_size(LARGEST_HEADER + 1)
         .user_agent(USER_AGENT)
         .accept("application/json")
         .accept_encoding("identity")
