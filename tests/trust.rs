@@ -5,10 +5,14 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use oneaccess::{Client, Config, Error, ErrorKind};
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
 use support::certificates::{Ca, Identity, named};
 use support::child::{in_child, plain, set_env};
 use support::fault::Server;
@@ -339,6 +343,59 @@ fn the_systems_roots_are_where_the_environment_says() {
         says(&refused(&config).to_string(), &["no trusted certificates", "/nowhere/ca.pem"]);
         token(&config.ca_file(tenant.ca_file()));
     });
+}
+
+#[test]
+fn roots_that_are_only_in_the_systems_folder_are_found_when_its_file_does_not_do() {
+    in_child(plain, || {
+        let (in_folder, in_file) = (Tenant::start(), Tenant::start());
+        let folder = folder();
+        fs::copy(in_folder.ca_file(), folder.path().join("ca.pem")).expect("a copy");
+        set_env("SSL_CERT_DIR", folder.path().to_str());
+        set_env("SSL_CERT_FILE", in_file.ca_file().to_str());
+        // How many connections the token took: the file is tried first, and alone.
+        for (tenant, connections) in [(&in_file, 1), (&in_folder, 2)] {
+            let (id, secret) = (tenant.client_id(), tenant.client_secret());
+            token(&Config::new(&tenant.endpoint(), &id, &secret).proxy(Some("")));
+            assert_eq!((tenant.connections(), tenant.requests()), (connections, 1));
+        }
+        for nothing in ["/nowhere/ca.pem", "/dev/null"] {
+            set_env("SSL_CERT_FILE", Some(nothing));
+            let (id, secret) = (in_folder.client_id(), in_folder.client_secret());
+            token(&Config::new(&in_folder.endpoint(), &id, &secret).proxy(Some("")));
+        }
+        assert_eq!((in_folder.connections(), in_folder.requests()), (4, 3));
+    });
+}
+
+/// In TLS 1.2; in 1.3 rustls and ureq together lose the alert.
+#[test]
+fn a_server_that_is_not_trusted_is_told_why() {
+    let (tell, told) = mpsc::channel();
+    let config = Arc::new(tls12(&Ca::new().server(&["localhost"])));
+    let server = Server::start(move |mut socket| {
+        let mut tls = ServerConnection::new(config.clone()).expect("a server");
+        let error = loop {
+            if let Err(error) = tls.complete_io(&mut socket) {
+                break error;
+            }
+        };
+        tell.send(error.to_string()).expect("somebody listens");
+    });
+    distrust(&at(server.port()));
+    let told = told.recv_timeout(Duration::from_secs(5)).expect("the server's error");
+    says(&told, &["received fatal alert: UnknownCA"]);
+}
+
+fn tls12(identity: &Identity) -> ServerConfig {
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
+    ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .expect("TLS versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.expect("PEM")], key.expect("PEM"))
+        .expect("a certificate that fits its key")
 }
 
 #[test]

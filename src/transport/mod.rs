@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::system::{self, Snapshot};
 use connect::{Context, Lookup};
 use explain::{Phase, explain};
+use trust::Extent;
 
 const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
 /// No answer of the token endpoint is longer.
@@ -66,7 +67,7 @@ impl Transport {
     /// Reads files, sends nothing.
     pub fn new(config: Arc<Config>) -> Result<Transport, Error> {
         let proxy = Arc::new(proxy::choose(&config)?);
-        let tls = trust::load(&config)?;
+        let tls = trust::load(&config, Extent::Bundle)?;
         Ok(Transport::with(config, proxy, tls))
     }
 
@@ -170,7 +171,7 @@ impl Transport {
     fn reload_trust(&self) -> bool {
         let agent = self.agent.get();
         let old = agent.config().tls_config();
-        match trust::load(&self.config) {
+        match trust::load(&self.config, Extent::All) {
             Ok(tls) if !trust::same(old, &tls) => {
                 let new = self::agent(&self.config, &self.proxy, &self.context, tls);
                 self.agent.set(new);

@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, RootCertStore};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use zeroize::Zeroizing;
 
@@ -18,16 +18,25 @@ use crate::error::{Error, ErrorKind};
 
 const LARGEST_FILE: u64 = 16 << 20;
 
-/// Reads everything from disk, as it is now.
-pub(super) fn load(config: &Config) -> Result<TlsConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+/// How much of what the operating system trusts is read.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Extent {
+    /// The bundle file, where there is one: the folder of single files beside it takes several times
+    /// as long to read, and mostly holds the same.
+    Bundle,
+    All,
+}
+
+/// Reads from disk what is there now.
+pub(super) fn load(config: &Config, extent: Extent) -> Result<TlsConfig, Error> {
+    let provider = Arc::new(provider());
     let mut roots = Vec::new();
     if let Some(path) = &config.ca_file {
         roots = certificates("CA file", path)?;
         check_roots(path, &roots)?;
     }
     if config.system_roots && config.endpoint.is_https() {
-        roots.extend(system_roots(roots.is_empty())?);
+        roots.extend(system_roots(extent, roots.is_empty())?);
     }
     let client = match &config.client_certificate {
         Some((certificate, key)) => Some(client_certificate(certificate, key, &provider)?),
@@ -40,6 +49,14 @@ pub(super) fn load(config: &Config) -> Result<TlsConfig, Error> {
         .root_certs(RootCerts::from(roots))
         .client_cert(client)
         .build())
+}
+
+/// As most browsers: AES-128 first. The hash that comes with AES-256 takes a tenth of an exchange.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::ring::default_provider();
+    let first = CipherSuite::TLS13_AES_128_GCM_SHA256;
+    provider.cipher_suites.sort_by_key(|other| other.suite() != first);
+    provider
 }
 
 /// Whether nothing has changed on disk: the roots, and our own certificate.
@@ -60,7 +77,13 @@ fn same_roots(one: &TlsConfig, other: &TlsConfig) -> bool {
     }
 }
 
-fn system_roots(required: bool) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn system_roots(extent: Extent, required: bool) -> Result<Vec<CertificateDer<'static>>, Error> {
+    if let Some(bundle) = bundle().filter(|_| extent == Extent::Bundle) {
+        let found = rustls_native_certs::load_certs_from_paths(Some(&bundle), None);
+        if !found.certs.is_empty() {
+            return Ok(found.certs);
+        }
+    }
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() && required {
         let why: Vec<String> = found.errors.iter().map(|error| format!(" ({error})")).collect();
@@ -77,6 +100,18 @@ fn system_roots(required: bool) -> Result<Vec<CertificateDer<'static>>, Error> {
         log::warn!("not all of the system's trusted certificates could be read: {error}");
     }
     Ok(found.certs)
+}
+
+/// Where the system has all its roots in one file; the environment may name another, or only a folder.
+fn bundle() -> Option<PathBuf> {
+    match (std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR")) {
+        (Some(file), _) => Some(file.into()),
+        (None, Some(_)) => None,
+        #[cfg(all(unix, not(target_os = "macos")))]
+        (None, None) => openssl_probe::probe().cert_file,
+        #[cfg(not(all(unix, not(target_os = "macos"))))]
+        (None, None) => None,
+    }
 }
 
 fn check_roots(path: &Path, roots: &[CertificateDer<'static>]) -> Result<(), Error> {
