@@ -344,6 +344,11 @@ void oneaccess_client_free(oneaccess_client *client);
 const char *oneaccess_token_access_token(const oneaccess_token *token);
 
 /**
+ * How many bytes the access token has, not counting the NUL behind it, for those who copy it.
+ */
+int64_t oneaccess_token_access_token_length(const oneaccess_token *token);
+
+/**
  * "Bearer ...": the value of an Authorization header (RFC 6750, section 2.1).
  */
 const char *oneaccess_token_authorization(const oneaccess_token *token);

@@ -77,17 +77,18 @@ impl Client {
     /// Only without a token that is alive; an outage is not an error while there is one.
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>, Error> {
-        self.token_within(self.0.config.timeout)
+        self.recent().map_or_else(|| self.ask(self.0.config.timeout), Ok)
     }
 
     /// The same with a timeout of its own. Zero: what is there, a token or a remembered error, or
     /// `Timeout`; no waiting and no request.
-    #[inline]
     pub fn token_within(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
-        match Recent::token(&self.engine().cache) {
-            Some(token) => Ok(token),
-            None => self.ask(timeout),
-        }
+        self.recent().map_or_else(|| self.ask(timeout), Ok)
+    }
+
+    #[inline(always)]
+    fn recent(&self) -> Option<Arc<Token>> {
+        Recent::token(&self.engine().cache)
     }
 
     #[cold]
@@ -102,10 +103,9 @@ impl Client {
 
     /// The token, if there is one that is not about to expire. Never blocks, never asks.
     pub fn cached_token(&self) -> Option<Arc<Token>> {
-        let cache = &self.engine().cache;
-        Recent::token(cache).or_else(|| {
+        self.recent().or_else(|| {
             let clocks = Coarse::now();
-            Some(Recent::keep(cache.cached()?, clocks))
+            Some(Recent::keep(self.engine().cache.cached()?, clocks))
         })
     }
 

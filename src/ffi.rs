@@ -401,6 +401,12 @@ pub extern "C" fn oneaccess_token_access_token(token: *const oneaccess_token) ->
     borrowed(token).map_or(null(), Token::access_token_ptr)
 }
 
+/// How many bytes the access token has, not counting the NUL behind it, for those who copy it.
+#[unsafe(no_mangle)]
+pub extern "C" fn oneaccess_token_access_token_length(token: *const oneaccess_token) -> i64 {
+    borrowed(token).map_or(0, |token| token.access_token().len() as i64)
+}
+
 /// "Bearer ...": the value of an Authorization header (RFC 6750, section 2.1).
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_authorization(token: *const oneaccess_token) -> *const c_char {

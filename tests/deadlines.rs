@@ -194,7 +194,8 @@ fn a_long_wait_ends_in_time_too() {
         thread::spawn(move || timed(|| client.token_within(limit)).1 - limit)
     });
     let calls: Vec<_> = calls.collect();
-    let mut late: Vec<Duration> = calls.into_iter().map(|call| call.join().expect("late")).collect();
+    let mut late: Vec<Duration> =
+        calls.into_iter().map(|call| call.join().expect("late")).collect();
     late.sort();
     println!("{late:?}");
     assert!(late[late.len() / 2] < ms(100), "{late:?}");

@@ -45,10 +45,9 @@ size_t client_copy(struct client *client, char *buffer, size_t size)
     oneaccess_token *token = get(client);
     if (!token)
         return 0;
-    const char *text = oneaccess_token_access_token(token);
-    size_t length = strlen(text);
+    size_t length = (size_t)oneaccess_token_access_token_length(token);
     if (length < size)
-        memcpy(buffer, text, length + 1);
+        memcpy(buffer, oneaccess_token_access_token(token), length + 1);
     oneaccess_token_free(token);
     return length < size ? length : 0;
 }

@@ -90,6 +90,7 @@ static void null_is_safe_everywhere(void)
     oneaccess_client_free(NULL);
 
     CHECK(!oneaccess_token_access_token(NULL));
+    CHECK(oneaccess_token_access_token_length(NULL) == 0);
     CHECK(!oneaccess_token_authorization(NULL));
     CHECK(!oneaccess_token_token_type(NULL));
     CHECK(!oneaccess_token_scope(NULL));
@@ -185,6 +186,7 @@ static void a_token_outlives_its_client(void)
     cached = oneaccess_client_get_cached_token(client);
     CHECK(cached && again);
     access_token = oneaccess_token_access_token(token);
+    CHECK(oneaccess_token_access_token_length(token) == (int64_t)strlen(access_token));
     CHECK(!strcmp(access_token, oneaccess_token_access_token(again)));
     CHECK(!strcmp(access_token, oneaccess_token_access_token(cached)));
     oneaccess_token_free(cached);

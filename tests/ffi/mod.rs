@@ -18,6 +18,7 @@ fn a_token_handle_lends_its_texts_until_its_last_owner_frees_it() {
     drop(shared);
     for token in [first, second] {
         assert_eq!(shown(oneaccess_token_access_token(token)).as_deref(), Some("abc"));
+        assert_eq!(oneaccess_token_access_token_length(token), 3);
         assert_eq!(shown(oneaccess_token_authorization(token)).as_deref(), Some("Bearer abc"));
         assert_eq!(shown(oneaccess_token_token_type(token)).as_deref(), Some("Bearer"));
         assert_eq!(shown(oneaccess_token_scope(token)).as_deref(), Some("all"));
