@@ -248,12 +248,19 @@ fn a_header_may_have_32_kib() {
 }
 
 #[test]
-fn a_secret_may_be_long() {
+fn a_secret_and_a_header_may_be_long() {
     let secret = "s".repeat(32 << 10);
     let tenant = Tenant::builder().client_secret(&secret).start();
     for basic in [false, true] {
         let client = Client::new(&config(&tenant).basic_auth(basic)).expect("a client");
         client.token().expect("a token");
+    }
+    let long = "x".repeat(20 << 10);
+    for (name, value) in [(long.as_str(), "x"), ("x", long.as_str())] {
+        Client::new(&config(&tenant).header(name, value))
+            .expect("a client")
+            .token()
+            .expect("a token");
     }
 }
 

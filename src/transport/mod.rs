@@ -127,7 +127,7 @@ impl Transport {
         let mut piece = PIECE;
         for (name, value) in headers {
             request = request.header(*name, *value);
-            piece += value.len();
+            piece += name.len() + value.len();
         }
         let response = request
             .config()
