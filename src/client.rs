@@ -86,6 +86,7 @@ impl Client {
         self.recent().map_or_else(|| self.ask(timeout), Ok)
     }
 
+    // Always: opt-level s would not, which costs every cached token a call.
     #[inline(always)]
     fn recent(&self) -> Option<Arc<Token>> {
         Recent::token(&self.engine().cache)
