@@ -60,6 +60,28 @@ fn a_request_leaves_in_one_piece() {
 }
 
 #[test]
+fn an_answer_that_comes_before_the_request_is_complete_is_read() {
+    // Three bytes each: more than a socket takes at once.
+    let secret = "%".repeat(60 << 10);
+    for read_first in [0, 100] {
+        let server = Server::start(move |mut socket| {
+            socket.read_exact(&mut vec![0; read_first]).expect("the beginning of a request");
+            let answer =
+                b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            socket.write_all(answer).expect("it listens");
+        });
+        let endpoint = format!("http://127.0.0.1:{}", server.port());
+        for secret in ["s", &secret] {
+            for _ in 0..25 {
+                let client = Client::new(&Config::new(&endpoint, "id", secret)).expect("a client");
+                let error = client.token_within(SECOND).expect_err("none");
+                assert_eq!(error.http_status(), 413, "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn clients_in_one_thread_do_not_mix_up_their_tokens() {
     let tenants = [Tenant::start(), Tenant::start()];
     let clients = tenants.each_ref().map(client);

@@ -182,8 +182,8 @@ fn a_tls_handshake_that_stalls_ends_in_time() {
     }
 }
 
-/// Linux ends the timeout of a socket late, by up to an eighth of it: of these half would be late by
-/// more than this.
+/// Linux ends the timeout of a socket late, by up to an eighth of it (250 ms of these where its clock
+/// ticks 250 times a second): half would be late by more than this.
 #[test]
 fn a_long_wait_ends_in_time_too() {
     let tenant = Tenant::start();

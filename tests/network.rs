@@ -2,13 +2,14 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::thread;
 
 use oneaccess::{Client, Config, ErrorKind};
 use support::child::in_child;
 use support::config;
-use support::fault::{Fault, Relay};
+use support::fault::{Fault, Relay, Server};
 use support::namespace::{can_have_a_network, runner, shell};
 use support::tenant::{Answer, Tenant};
 use support::timeouts::{
@@ -216,6 +217,32 @@ fn a_large_request_arrives_through_small_buffers() {
             let sent =
                 tenant.last_request().and_then(|request| request.form_field("client_secret"));
             assert_eq!(sent.map(|secret| secret.len()), Some(64 << 10));
+        },
+    );
+}
+
+#[test]
+fn a_request_that_is_refused_while_it_is_sent_has_its_answer_read() {
+    if !can_have_a_network() {
+        return;
+    }
+    in_child(
+        || runner(SMALL_BUFFERS),
+        || {
+            let folder = tempfile::TempDir::new().expect("a folder");
+            let server = Server::start(|mut socket| {
+                socket.read_exact(&mut [0; 100]).expect("the beginning of a request");
+                socket
+                    .write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+                    .expect("sent");
+            });
+            let config = Config::new(&format!("http://127.0.0.1:{}", server.port()), "id", "");
+            let config = with_a_large_secret(config, &folder);
+            for _ in 0..20 {
+                let client = Client::new(&config).expect("a client");
+                let error = client.token_within(ms(900)).expect_err("none");
+                assert_eq!(error.http_status(), 413, "{error}");
+            }
         },
     );
 }

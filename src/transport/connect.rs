@@ -22,13 +22,15 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::Config;
 
-use super::explain::{Phase, explain};
+use super::explain::{Phase, explain, is_closed};
 
 /// How often a wait looks whether the client was closed.
 const CLOSE_CHECK: Duration = Duration::from_millis(20);
 const FIRST_ROUND: Duration = Duration::from_millis(400);
 const LONGEST_ROUND: Duration = Duration::from_secs(3);
 const LONGEST_NAP: Duration = Duration::from_millis(200);
+/// In bytes, with what goes before it.
+const LONGEST_ALERT: usize = 64;
 
 /// What the parts of a connection share.
 #[derive(Clone)]
@@ -189,10 +191,12 @@ impl Deadline {
         if left.is_zero() { Err(self.over()) } else { Ok(left) }
     }
 
-    /// Linux ends the timeout of a socket late, by up to an eighth of it: a long wait is many short
-    /// ones.
+    /// Linux ends the timeout of a socket late, by up to an eighth of it: there a long wait is many
+    /// short ones. On Windows a socket is of no use after a timeout.
     fn nap(&self) -> Result<Duration, ureq::Error> {
-        Ok(self.left()?.min(LONGEST_NAP))
+        let left = self.left()?;
+        let is_linux = cfg!(any(target_os = "linux", target_os = "android"));
+        Ok(if is_linux { left.min(LONGEST_NAP) } else { left })
     }
 
     fn over(&self) -> ureq::Error {
@@ -208,6 +212,8 @@ struct Socket {
     deadline: Deadline,
     buffers: LazyBuffers,
     unsent: Zeroizing<Vec<u8>>,
+    /// Something of what was sent is lost: nothing more may follow it.
+    broken: bool,
 }
 
 impl Socket {
@@ -219,12 +225,14 @@ impl Socket {
             deadline,
             buffers: LazyBuffers::new(input, output),
             unsent: Zeroizing::new(Vec::with_capacity(output)),
+            broken: false,
         }
     }
 
     fn send(&mut self) -> Result<(), ureq::Error> {
         let outcome = self.write_unsent();
         self.unsent.clear();
+        self.broken |= outcome.is_err();
         outcome
     }
 
@@ -242,12 +250,29 @@ impl Socket {
         }
         Ok(())
     }
+
+    fn receive(&mut self) -> Result<bool, ureq::Error> {
+        loop {
+            settle(self.stream.set_read_timeout(Some(self.deadline.nap()?)))?;
+            match (&*self.stream).read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(error) if is_timeout(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 impl Drop for Socket {
-    /// A handshake that failed ends with an alert, which nobody answers.
+    /// A handshake that failed ends with an alert, which nobody answers. What is longer is a request
+    /// whose time was over.
     fn drop(&mut self) {
-        if !self.unsent.is_empty() && self.stream.set_nonblocking(true).is_ok() {
+        let is_alert = (1..=LONGEST_ALERT).contains(&self.unsent.len());
+        if is_alert && self.stream.set_nonblocking(true).is_ok() {
             let _ = (&*self.stream).write(&self.unsent);
         }
     }
@@ -262,23 +287,22 @@ impl Transport for Socket {
         if self.unsent.len() + amount > self.unsent.capacity() {
             self.send()?;
         }
+        if self.broken {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        }
         self.unsent.extend_from_slice(&self.buffers.output()[..amount]);
         Ok(())
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        self.send()?;
-        loop {
-            settle(self.stream.set_read_timeout(Some(self.deadline.nap()?)))?;
-            match (&*self.stream).read(self.buffers.input_append_buf()) {
-                Ok(amount) => {
-                    self.buffers.input_appended(amount);
-                    return Ok(amount > 0);
-                }
-                Err(error) if is_timeout(&error) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
+        match self.send() {
+            Ok(()) => self.receive(),
+            // Who refuses a request may answer and close before all of it has come.
+            Err(ureq::Error::Io(error)) if is_closed(&error) => match self.receive() {
+                Ok(true) => Ok(true),
+                _ => Err(error.into()),
+            },
+            Err(error) => Err(error),
         }
     }
 

@@ -29,7 +29,7 @@ pub(crate) const LARGEST_BODY: u64 = 1 << 20;
 
 /// Neither is its header.
 const LARGEST_HEADER: usize = 32 << 10;
-/// Room for what is sent at a time.
+/// Room for a request beside its headers and its body, and for the end of the handshake.
 const PIECE: usize = 16 << 10;
 
 /// An answer, whatever its status.
@@ -124,7 +124,7 @@ impl Transport {
     ) -> Result<Reply, Error> {
         let agent = self.agent.get();
         let mut request = agent.post(self.config.endpoint.url());
-        let mut piece = PIECE;
+        let mut piece = PIECE + body.len();
         for (name, value) in headers {
             request = request.header(*name, *value);
             piece += name.len() + value.len();

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, RootCertStore};
+use rustls_native_certs::CertificateResult;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use zeroize::Zeroizing;
 
@@ -81,7 +82,7 @@ fn system_roots(extent: Extent, required: bool) -> Result<Vec<CertificateDer<'st
     if let Some(bundle) = bundle().filter(|_| extent == Extent::Bundle) {
         let found = rustls_native_certs::load_certs_from_paths(Some(&bundle), None);
         if !found.certs.is_empty() {
-            return Ok(found.certs);
+            return Ok(with_warnings(found));
         }
     }
     let found = rustls_native_certs::load_native_certs();
@@ -96,10 +97,14 @@ fn system_roots(extent: Extent, required: bool) -> Result<Vec<CertificateDer<'st
             ),
         ));
     }
+    Ok(with_warnings(found))
+}
+
+fn with_warnings(found: CertificateResult) -> Vec<CertificateDer<'static>> {
     for error in found.errors {
         log::warn!("not all of the system's trusted certificates could be read: {error}");
     }
-    Ok(found.certs)
+    found.certs
 }
 
 /// Where the system has all its roots in one file; the environment may name another, or only a folder.

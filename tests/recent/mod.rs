@@ -94,11 +94,11 @@ fn clocks_are_looked_at_again_as_soon_as_they_tick() {
         assert!(Recent::token(&cache).is_some());
         let looked = RECENT.with(|recent| recent.looked.get());
         while coarse_monotonic() == looked {}
-        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() - SECOND));
+        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() - 2 * SECOND));
         assert!(Recent::token(&cache).is_none(), "the wall clock was set");
         // Nor is what was found taken for good in the rest of this tick.
         assert!(Recent::token(&cache).is_none());
-        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() + SECOND));
+        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() + 2 * SECOND));
     }
 }
 
