@@ -17,7 +17,7 @@ thread_local! {
 /// The token that this thread was given last, until it asks again or ends; one only, whatever the
 /// number of clients.
 pub(crate) struct Recent {
-    /// Whose address tells whether it is still the one to give.
+    /// The cache's, kept so that no other token can come to have its address, by which it is known.
     shared: Cell<Option<Arc<Token>>>,
     shared_address: Cell<usize>,
     /// This thread's own copy, with a reference count of its own.

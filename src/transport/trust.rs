@@ -79,7 +79,7 @@ fn same_roots(one: &TlsConfig, other: &TlsConfig) -> bool {
 }
 
 fn system_roots(extent: Extent, required: bool) -> Result<Vec<CertificateDer<'static>>, Error> {
-    if let Some(bundle) = bundle().filter(|_| extent == Extent::Bundle) {
+    if let Some(bundle) = (extent == Extent::Bundle).then(bundle).flatten() {
         let found = rustls_native_certs::load_certs_from_paths(Some(&bundle), None);
         if !found.certs.is_empty() {
             return Ok(with_warnings(found));
