@@ -192,6 +192,14 @@ impl Held {
     }
 }
 
+/// What keeps a caller from making a request itself.
+enum Barrier {
+    Flight(Flight),
+    Denial,
+    Backoff(Duration),
+    Floor(Duration),
+}
+
 type Chance = Box<dyn FnMut() -> f64 + Send>;
 
 /// Everything a client remembers.
@@ -318,55 +326,38 @@ impl State {
         let limit = (2 * self.last_exchange).clamp(AHEAD_ATTEMPT, ATTEMPT);
         let time = limit.min(caller.deadline.saturating_sub(now.boot) / 2);
         let enough = (2 * self.last_exchange).clamp(seconds(1), AHEAD_ATTEMPT);
-        let denied = now.boot < self.denial_end;
         if time.is_zero() || caller.has_flown_ahead {
             return self.give();
         }
-        if denied && self.checks_secret(now) {
-            return Step::CheckSecret;
+        match self.barrier(now) {
+            Some(Barrier::Denial) if self.checks_secret(now) => Step::CheckSecret,
+            Some(_) => self.give(),
+            None if early && time < enough => self.give(),
+            None => {
+                caller.has_flown_ahead = true;
+                let flight = self.plan(now.boot + time, 1);
+                let short = time < AHEAD_ATTEMPT;
+                self.take_off(now, caller, Flight { ahead: true, short, ..flight })
+            }
         }
-        let barred = denied
-            || self.flight_under_way(now).is_some()
-            || now.boot < self.backoff_end(now)
-            || now.boot < self.floor_end();
-        if barred || (early && time < enough) {
-            return self.give();
-        }
-        caller.has_flown_ahead = true;
-        let flight = self.plan(now.boot + time, 1);
-        self.take_off(now, caller, Flight { ahead: true, short: time < AHEAD_ATTEMPT, ..flight })
     }
 
     fn ask_spent(&mut self, now: Now, caller: &mut Caller) -> Step {
         if now.boot >= caller.deadline || caller.has_flown_ahead {
             return self.give();
         }
-        if let Some(flight) = self.flight_under_way(now) {
-            let end = *caller.spent_wait_end.get_or_insert(now.boot + SPENT_WAIT);
-            let end = end.min(caller.deadline);
-            return match now.boot < end {
-                true => self.join(flight, end, caller),
-                false => self.give(),
-            };
+        match self.barrier(now) {
+            Some(Barrier::Flight(flight)) => {
+                let end = *caller.spent_wait_end.get_or_insert(now.boot + SPENT_WAIT);
+                let end = end.min(caller.deadline);
+                if now.boot < end { self.join(flight, end, caller) } else { self.give() }
+            }
+            Some(Barrier::Denial) if self.checks_secret(now) => Step::CheckSecret,
+            Some(Barrier::Floor(end)) if end < caller.deadline => Step::Wait(end),
+            Some(_) => self.give(),
+            // A caller that holds a token waits for no more than one attempt.
+            None => self.fly(now, caller, caller.deadline.min(now.boot + self.attempt_limit())),
         }
-        if now.boot < self.denial_end {
-            return match self.checks_secret(now) {
-                true => Step::CheckSecret,
-                false => self.give(),
-            };
-        }
-        if now.boot < self.backoff_end(now) {
-            return self.give();
-        }
-        if now.boot < self.floor_end() {
-            return match self.floor_end() < caller.deadline {
-                true => Step::Wait(self.floor_end()),
-                false => self.give(),
-            };
-        }
-        // Who holds a token that may still do does not wait for more than one attempt.
-        let end = caller.deadline.min(now.boot + self.attempt_limit());
-        self.fly(now, caller, end)
     }
 
     fn ask_without(&mut self, now: Now, caller: &mut Caller) -> Step {
@@ -374,31 +365,28 @@ impl State {
         if now.boot >= caller.deadline {
             return self.fail(now, caller);
         }
-        if let Some(flight) = self.flight_under_way(now) {
-            return self.join(flight, caller.deadline, caller);
+        let spare = seconds(1).min(caller.deadline.saturating_sub(now.boot) / 4);
+        match self.barrier(now) {
+            Some(Barrier::Flight(flight)) => self.join(flight, caller.deadline, caller),
+            Some(Barrier::Denial) if self.checks_secret(now) => Step::CheckSecret,
+            Some(Barrier::Backoff(end)) if riding_out && end + spare < caller.deadline => {
+                Step::Wait(end)
+            }
+            Some(Barrier::Floor(end)) if end < caller.deadline => Step::Wait(end),
+            Some(_) => self.fail(now, caller),
+            None => self.fly(now, caller, caller.deadline),
         }
-        if now.boot < self.denial_end {
-            return match self.checks_secret(now) {
-                true => Step::CheckSecret,
-                false => self.fail(now, caller),
-            };
+    }
+
+    fn barrier(&self, now: Now) -> Option<Barrier> {
+        let (backoff_end, floor_end) = (self.backoff_end(now), self.floor_end());
+        match self.flight_under_way(now) {
+            Some(flight) => Some(Barrier::Flight(flight)),
+            None if now.boot < self.denial_end => Some(Barrier::Denial),
+            None if now.boot < backoff_end => Some(Barrier::Backoff(backoff_end)),
+            None if now.boot < floor_end => Some(Barrier::Floor(floor_end)),
+            None => None,
         }
-        let backoff_end = self.backoff_end(now);
-        if now.boot < backoff_end {
-            let time = caller.deadline.saturating_sub(now.boot);
-            let enough = backoff_end + seconds(1).min(time / 4);
-            return match riding_out && enough < caller.deadline {
-                true => Step::Wait(backoff_end),
-                false => self.fail(now, caller),
-            };
-        }
-        if now.boot < self.floor_end() {
-            return match self.floor_end() < caller.deadline {
-                true => Step::Wait(self.floor_end()),
-                false => self.fail(now, caller),
-            };
-        }
-        self.fly(now, caller, caller.deadline)
     }
 
     fn fly(&mut self, now: Now, caller: &mut Caller, end: Duration) -> Step {
