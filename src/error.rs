@@ -60,12 +60,10 @@ struct Facts {
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl AsRef<str>) -> Error {
         use ErrorKind::*;
-        let line: String =
-            message.as_ref().chars().map(|c| if breaks_lines(c) { ' ' } else { c }).collect();
         Error {
             facts: Arc::new(Facts {
                 kind,
-                message: Text::new(&line).expect("control characters were replaced"),
+                message: one_line(message.as_ref()),
                 http_status: 0,
                 vendor_code: None,
                 retryable: matches!(kind, Transport | Proxy | Timeout | Throttled | Server),
@@ -94,7 +92,9 @@ impl Error {
 
     /// The same error, given to a call that sent no request.
     pub(crate) fn as_remembered(&self) -> Error {
-        Error { remembered: true, ..self.clone() }
+        let message = format!("{self} (remembered from an earlier request)");
+        let error = self.clone().change(|facts| facts.message = one_line(&message));
+        Error { remembered: true, ..error }
     }
 
     fn change(mut self, change: impl FnOnce(&mut Facts)) -> Error {
@@ -153,6 +153,11 @@ impl Error {
     pub(crate) fn vendor_code_text(&self) -> Option<&Text> {
         self.facts.vendor_code.as_ref()
     }
+}
+
+fn one_line(message: &str) -> Text {
+    let line: String = message.chars().map(|c| if breaks_lines(c) { ' ' } else { c }).collect();
+    Text::new(&line).expect("control characters were replaced")
 }
 
 /// Or turns around what follows.

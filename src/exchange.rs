@@ -113,9 +113,11 @@ impl Exchange {
         let Some(path) = &self.config.client_secret_file else {
             return Ok(Secret::clone(&self.secret.get()));
         };
-        let secret = read_secret(path)?;
-        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = secret.clone();
-        Ok(secret)
+        let secret = read_secret(path);
+        // After a failure every secret that can be read is another one.
+        let read = secret.as_ref().cloned().unwrap_or_default();
+        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        secret
     }
 
     fn send(&self, secret: &str, timeout: Duration) -> Result<Reply, Error> {

@@ -43,6 +43,8 @@ const IGNORE_REJECTIONS: Duration = seconds(1);
 const LONGEST_IGNORE: Duration = seconds(60);
 /// How long the callers of a client that has worked before ride out an outage.
 const RIDE_OUT: Duration = seconds(15);
+/// A request may end this much later than it should.
+const OVERRUN: Duration = Duration::from_millis(100);
 /// A flight this long past its end is abandoned.
 const ABANDON: Duration = seconds(1);
 
@@ -178,7 +180,14 @@ impl Held {
 
     fn is_dead(&self, now: Now) -> bool {
         let left = self.end.boot.saturating_sub(now.boot);
-        left.is_zero() || left < seconds(1).min(self.life / 20)
+        left.is_zero() || left < dead_time(self.life)
+    }
+
+    /// How long a request may take that leaves time to give this token if it fails.
+    fn room(&self, boot: Duration) -> Duration {
+        let dead = dead_time(self.life);
+        let left = self.end.boot.saturating_sub(boot);
+        left.saturating_sub(dead + OVERRUN.min(dead))
     }
 
     fn phase(&self, now: Now) -> Phase {
@@ -198,6 +207,11 @@ enum Barrier {
     Denial,
     Backoff(Duration),
     Floor(Duration),
+}
+
+/// With less than this left of its life a token is dead: it would expire on its way to the API.
+fn dead_time(life: Duration) -> Duration {
+    seconds(1).min(life / 20)
 }
 
 type Chance = Box<dyn FnMut() -> f64 + Send>;
@@ -296,12 +310,9 @@ impl State {
         let outcome = caller.flight.as_ref()?.outcome.get()?.clone();
         caller.flight = None;
         match outcome {
-            // A token without life is for the callers of its flight alone.
             Outcome::Token(token) => {
                 let held = self.held.as_ref().filter(|held| Arc::ptr_eq(&held.token, &token));
-                let lifeless = held.is_some_and(|held| held.life.is_zero());
-                let alive = held.is_some_and(|held| !held.is_dead(now));
-                (lifeless || alive).then_some(Step::Give(token))
+                held.is_some_and(|held| !held.is_dead(now)).then_some(Step::Give(token))
             }
             Outcome::Failed(error) if is_final(&error) => {
                 let alive = self.held.as_ref().filter(|held| !held.is_dead(now));
@@ -325,16 +336,20 @@ impl State {
         let early = held.left(now) > held.margin + held.lead / 2;
         let limit = (2 * self.last_exchange).clamp(AHEAD_ATTEMPT, ATTEMPT);
         let time = limit.min(caller.deadline.saturating_sub(now.boot) / 2);
+        let room = held.room(now.boot);
         let enough = (2 * self.last_exchange).clamp(seconds(1), AHEAD_ATTEMPT);
-        if time.is_zero() || caller.has_flown_ahead {
+        if time.is_zero() || caller.has_flown_ahead || !self.is_enough(room) {
             return self.give();
         }
         match self.barrier(now) {
-            Some(Barrier::Denial) if self.checks_secret(now) => Step::CheckSecret,
+            Some(Barrier::Denial | Barrier::Backoff(_)) if self.checks_secret(now) => {
+                Step::CheckSecret
+            }
             Some(_) => self.give(),
             None if early && time < enough => self.give(),
             None => {
                 caller.has_flown_ahead = true;
+                let time = time.min(room);
                 let flight = self.plan(now.boot + time, 1);
                 let short = time < AHEAD_ATTEMPT;
                 self.take_off(now, caller, Flight { ahead: true, short, ..flight })
@@ -352,7 +367,9 @@ impl State {
                 let end = end.min(caller.deadline);
                 if now.boot < end { self.join(flight, end, caller) } else { self.give() }
             }
-            Some(Barrier::Denial) if self.checks_secret(now) => Step::CheckSecret,
+            Some(Barrier::Denial | Barrier::Backoff(_)) if self.checks_secret(now) => {
+                Step::CheckSecret
+            }
             Some(Barrier::Floor(end)) if end < caller.deadline => Step::Wait(end),
             Some(_) => self.give(),
             // A caller that holds a token waits for no more than one attempt.
@@ -368,7 +385,9 @@ impl State {
         let spare = seconds(1).min(caller.deadline.saturating_sub(now.boot) / 4);
         match self.barrier(now) {
             Some(Barrier::Flight(flight)) => self.join(flight, caller.deadline, caller),
-            Some(Barrier::Denial) if self.checks_secret(now) => Step::CheckSecret,
+            Some(Barrier::Denial | Barrier::Backoff(_)) if self.checks_secret(now) => {
+                Step::CheckSecret
+            }
             Some(Barrier::Backoff(end)) if riding_out && end + spare < caller.deadline => {
                 Step::Wait(end)
             }
@@ -436,16 +455,18 @@ impl State {
 
     /// Without a token to give: what this call's flight brought, or what is remembered.
     fn fail(&self, now: Now, caller: &mut Caller) -> Step {
-        let remembers = now.boot < self.backoff_end(now).max(self.denial_end);
-        let remembered = self.last_error.as_ref().filter(|_| remembers);
-        let error = caller.error.take().or_else(|| Some(remembered?.as_remembered()));
-        Step::Fail(error.unwrap_or_else(|| {
-            let what = match self.flight_under_way(now) {
-                Some(_) => "another call's request is still under way",
-                None => "there is no token and no time to get one",
-            };
-            Error::new(ErrorKind::Timeout, format!("the time given to the call is over: {what}"))
-        }))
+        if let Some(error) = caller.error.take() {
+            return Step::Fail(error);
+        }
+        let timeout = |what: &str| Step::Fail(Error::new(ErrorKind::Timeout, what));
+        if self.flight_under_way(now).is_some() {
+            return timeout("no cached token, and another call's request is still under way");
+        }
+        let next_request = self.backoff_end(now).max(self.denial_end).max(self.floor_end());
+        match &self.last_error {
+            Some(error) if now.boot < next_request => Step::Fail(error.as_remembered()),
+            _ => timeout("no cached token, and no time left to request one"),
+        }
     }
 
     fn flight_under_way(&self, now: Now) -> Option<Flight> {
@@ -457,13 +478,26 @@ impl State {
         self.last_start.map_or(Duration::ZERO, |start| start + FLOOR)
     }
 
+    /// Whether the last request failed because the secret file could not be read: nothing else that
+    /// a request needs is a matter of configuration.
+    fn lacks_secret(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Config)
+    }
+
     /// Whether this caller looks at the secret file, for everybody.
     fn checks_secret(&mut self, now: Now) -> bool {
-        let due = now.boot >= self.secret_checked + SECRET_CHECK;
+        let helps = now.boot < self.denial_end || self.lacks_secret();
+        let due = helps && now.boot >= self.secret_checked + SECRET_CHECK;
         if due {
             self.secret_checked = now.boot;
         }
         due
+    }
+
+    /// Whether a request ahead of time that may take so long could bring something. One that is bound
+    /// to fail would only delay the next one by the floor.
+    fn is_enough(&self, room: Duration) -> bool {
+        !room.is_zero() && room >= self.last_exchange.min(seconds(1))
     }
 
     fn rides_out(&self, now: Now) -> bool {
@@ -516,22 +550,17 @@ impl State {
         flight.attempts_made += 1;
         let flight = flight.clone();
         let abandoned = !self.flight.as_ref().is_some_and(|current| current.is(&flight));
-        let outcome = match answer {
-            Ok(grant) => {
-                if !abandoned {
-                    // A suspend meanwhile is not the server's slowness.
-                    self.last_exchange = now.boot.saturating_sub(sent.boot).min(time);
-                }
-                let known = self.installed(sent, now, &grant);
-                if let Some(again) = self.ask_when_dead(now, &flight).filter(|_| known) {
-                    return Next::Again(again);
-                }
-                match &self.held {
-                    // A late answer of an abandoned flight changes nothing.
-                    Some(held) if held.sent == sent => Outcome::Token(held.token.clone()),
-                    _ => Outcome::Look,
-                }
-            }
+        if answer.is_ok() && !abandoned {
+            // A suspend meanwhile is not the server's slowness.
+            self.last_exchange = now.boot.saturating_sub(sent.boot).min(time);
+        }
+        let outcome = match answer.and_then(|grant| self.granted(sent, now, &flight, &grant)) {
+            Ok(Some(again)) => return Next::Again(again),
+            Ok(None) => match &self.held {
+                // A late answer of an abandoned flight changes nothing.
+                Some(held) if held.sent == sent => Outcome::Token(held.token.clone()),
+                _ => Outcome::Look,
+            },
             Err(error) if abandoned => {
                 caller.error = Some(error);
                 Outcome::Look
@@ -562,26 +591,44 @@ impl State {
         let _ = flight.outcome.set(outcome);
     }
 
-    /// When the server has only the token that we have, and it is about to die: when to ask again.
-    fn ask_when_dead(&mut self, now: Now, flight: &Flight) -> Option<Duration> {
-        let end = self.held.as_ref()?.end.boot;
-        if flight.ahead || flight.attempts_made > 2 || end.saturating_sub(now.boot) >= SAME_END {
-            return None;
+    /// Holds the token of an answer, if it is newer than the one that is held and not dead. When to
+    /// ask again, if the server has only a token that is about to die.
+    fn granted(
+        &mut self,
+        sent: Now,
+        now: Now,
+        flight: &Flight,
+        grant: &Grant,
+    ) -> Result<Option<Duration>, Error> {
+        if self.held.as_ref().is_some_and(|held| held.sent.boot > sent.boot) {
+            return Ok(None);
         }
-        let again = end + seconds(1) + Duration::from_millis(500).mul_f64((self.chance)());
-        (again + self.last_exchange < flight.end).then_some(again)
+        let (new, known) = self.to_hold(sent, grant);
+        let end = new.end.boot;
+        let dead = new.is_dead(now);
+        if !dead {
+            self.hold(now, new);
+        }
+        if !dead && !(known && end.saturating_sub(now.boot) < SAME_END) {
+            return Ok(None);
+        }
+        let again =
+            end.max(now.boot) + seconds(1) + Duration::from_millis(500).mul_f64((self.chance)());
+        let in_time = again + self.last_exchange < flight.end;
+        match in_time && !flight.ahead && flight.attempts_made <= 2 {
+            true => Ok(Some(again)),
+            false if dead => Err(dead_on_arrival(sent, now, grant, again)),
+            false => Ok(None),
+        }
     }
 
-    /// Holds the token of an answer, if it is newer. Whether it is the token that was held.
-    fn installed(&mut self, sent: Now, now: Now, grant: &Grant) -> bool {
-        if self.held.as_ref().is_some_and(|held| held.sent.boot > sent.boot) {
-            return false;
-        }
-        let old = self.held.take();
+    /// The token of an answer, and whether it is the one that is held.
+    fn to_hold(&mut self, sent: Now, grant: &Grant) -> (Held, bool) {
         let life = grant.expires_in;
         let mut end = Now { boot: sent.boot + life, wall: sent.wall + life };
-        let same =
-            old.as_ref().filter(|old| old.token.access_token() == grant.token.access_token());
+        let same = self.held.as_ref();
+        let same = same.filter(|held| held.token.access_token() == grant.token.access_token());
+        let known = same.is_some();
         let (margin, lead) = match same {
             Some(old) => {
                 let later = old.end.boot.saturating_sub(end.boot);
@@ -592,33 +639,40 @@ impl State {
             }
             None => (self.margin(life), self.draw_lead(life)),
         };
-        let known = same.is_some();
-        if old.is_some_and(|old| old.rejected) {
+        let token = Arc::new(grant.token.expiring_at(end.wall));
+        (Held { token, life, sent, end, margin, lead, rejected: false }, known)
+    }
+
+    fn hold(&mut self, now: Now, new: Held) {
+        if self.held.as_ref().is_some_and(|old| old.rejected) {
             self.ignore_rejections(now);
         }
-        let token = Arc::new(grant.token.expiring_at(end.wall));
-        self.held = Some(Held { token, life, sent, end, margin, lead, rejected: false });
+        self.held = Some(new);
         self.forget_failures();
-        known
     }
 
     fn forget_failures(&mut self) {
-        self.spent_at = None;
         self.long_attempts = 0;
         self.short_flights = 0;
+        self.last_error = None;
+        self.forget_backoff();
+        self.forget_denial();
+    }
+
+    fn forget_backoff(&mut self) {
+        self.spent_at = None;
         self.failures_in_a_row = 0;
         self.backoff_end = Duration::ZERO;
         self.retry_after_end = Duration::ZERO;
         self.outage_start = None;
-        self.last_error = None;
-        self.forget_denial();
     }
 
     fn margin(&self, life: Duration) -> Duration {
-        match self.expiry_margin {
+        let margin = match self.expiry_margin {
             Some(margin) => margin.min(life / 2),
             None => MARGIN.min(life / 20),
-        }
+        };
+        margin.max(dead_time(life))
     }
 
     fn draw_lead(&mut self, life: Duration) -> Duration {
@@ -670,6 +724,10 @@ impl State {
                 return Outcome::Look;
             }
             ErrorKind::Denied => self.denied(now),
+            ErrorKind::Config => {
+                self.secret_checked = now.boot;
+                self.back_off(now, &error)
+            }
             _ => self.back_off(now, &error),
         };
         let error = error.with_retry_after(wait);
@@ -734,10 +792,13 @@ impl State {
         self.ignore_rejections_end = now.boot + self.ignore_rejections;
     }
 
-    /// There is another secret: what was denied to the old one counts no more.
+    /// There is another secret: what failed for the old one, or for want of one, counts no more.
     pub fn secret_changed(&mut self) {
         self.secret_version += 1;
         self.forget_denial();
+        if self.lacks_secret() {
+            self.forget_backoff();
+        }
     }
 
     /// What a look at the secret file showed.
@@ -780,8 +841,13 @@ impl State {
             .flight_under_way(now)
             .map_or(Duration::ZERO, |flight| (flight.end + ABANDON).min(now.boot + FLOOR));
         let barred = [landing, self.floor_end(), self.backoff_end(now), self.denial_end];
-        let earliest = barred.into_iter().fold(due, Duration::max);
-        earliest.saturating_sub(now.boot)
+        let earliest = barred.into_iter().fold(due, Duration::max).saturating_sub(now.boot);
+        let usable_for = self.held.as_ref().and_then(|held| {
+            // Too late for a request ahead of time, too early for one that everybody waits for.
+            let late = !self.is_enough(held.room(now.boot + earliest));
+            held.usable_for(now).filter(|_| late)
+        });
+        earliest.max(usable_for.unwrap_or_default())
     }
 
     pub fn last_error(&self) -> Option<&Error> {
@@ -793,6 +859,17 @@ impl State {
         let held = self.held.as_ref()?;
         Some((now.boot.saturating_sub(held.sent.boot), held.left(now)))
     }
+}
+
+fn dead_on_arrival(sent: Now, now: Now, grant: &Grant, again: Duration) -> Error {
+    let took = now.boot.saturating_sub(sent.boot).as_secs_f64();
+    let message = format!(
+        "the access token had expired when it arrived: OneAccess said that it was valid for {} s, \
+         and the request took {took:.1} s",
+        grant.expires_in.as_secs()
+    );
+    let error = Error::new(ErrorKind::Protocol, message).with_retryable(true);
+    error.with_retry_after(again.saturating_sub(now.boot))
 }
 
 /// Says nothing about the server: not remembered, and not tried again.

@@ -88,9 +88,9 @@ fn backoff_floor_and_denial_do_not_heed_the_wall_clock() {
             world.asked_at(&[0.0]);
             world.at(until + 0.1).call(30.0).after(0.1);
         }
-        let mut world = World::new().of_life(0.0);
+        let mut world = World::new().of_life(0.9);
         world.call(30.0).got(1);
-        world.sets_wall_clock(ahead).call(30.0).got(2);
+        world.at(0.9).sets_wall_clock(ahead).call(30.0).got(2);
         world.asked_at(&[0.0, 1.0]);
     }
 }

@@ -98,7 +98,7 @@ fn during_a_backoff_a_client_without_a_token_has_the_remembered_error_at_once() 
     let second = world.at(0.5).call(30.0);
     second.failed(ErrorKind::Protocol).at_once();
     assert!(second.error().is_remembered());
-    assert_eq!(second.error().to_string(), "request 1");
+    assert_eq!(second.error().to_string(), "request 1 (remembered from an earlier request)");
 }
 
 #[test]
@@ -372,6 +372,26 @@ fn while_one_caller_looks_at_the_secret_file_the_others_do_not() {
     });
     assert!(matches!(steps.next(), Some(Step::CheckSecret)));
     assert!(steps.all(|step| matches!(step, Step::Fail(_))));
+}
+
+#[test]
+fn a_broken_secret_file_is_looked_at_once_a_second() {
+    for at in [0.0, 1600.0, 1780.0, 1900.0] {
+        let mut world = World::new();
+        if at > 0.0 {
+            world.call(30.0).got(1);
+        }
+        // Long backoffs, so that nothing but the looks can find the repaired file.
+        world.becomes(WithoutSecretFile).at(at).called_until(at + 20.0, 6.0);
+        let checks = world.secret_checks();
+        assert!(checks.windows(2).all(|pair| pair[1] - pair[0] >= 1.0), "{checks:?}");
+        let latest = world.state().last_error.clone().expect("a failure");
+        assert!(latest.retry_after_at_first() > Some(Duration::from_secs(2)), "{latest:?}");
+        world.becomes(Fine).changes_secret_file();
+        let requests = world.called_until(at + 21.2, 30.0);
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        assert_close(world.state().backoff_end.as_secs_f64(), 0.0);
+    }
 }
 
 #[test]

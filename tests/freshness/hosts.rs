@@ -61,9 +61,9 @@ fn no_refresh_is_useful_before_a_denial_ends() {
 
 #[test]
 fn no_refresh_is_useful_before_the_floor_ends() {
-    let mut world = World::new().of_life(0.0);
+    let mut world = World::new().of_life(0.5);
     world.call(30.0).got(1);
-    assert_close(world.refresh_in(), 0.9);
+    assert_close(world.at(0.6).refresh_in(), 0.4);
 }
 
 #[test]

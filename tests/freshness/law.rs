@@ -19,6 +19,7 @@ pub struct Law {
     advised_end: Duration,
     denial_end: Duration,
     secrets: u32,
+    lacks_secret: bool,
 }
 
 /// The token of the latest request that brought one.
@@ -95,47 +96,56 @@ impl Law {
         answer: &Result<Grant, Error>,
         landed: bool,
     ) {
-        if let Ok(grant) = answer {
-            self.learn(boot, sent, grant);
-        }
+        let failed = match answer {
+            Ok(grant) if self.learn(boot, sent, grant) => None,
+            Ok(_) => Some(Error::new(ErrorKind::Protocol, "dead on arrival")),
+            Err(error) => Some(error.clone()),
+        };
         let Some(flight) = self.flight.as_mut().filter(|flight| flight.by == by) else { return };
         flight.landed |= landed;
-        if let Err(error) = answer {
+        if let Some(error) = failed {
             flight.failed = boot;
             if landed {
-                self.fails(boot, error);
+                self.fails(boot, &error);
             }
         }
     }
 
-    fn learn(&mut self, boot: Duration, sent: Duration, grant: &Grant) {
+    /// Whether that token was alive when it arrived, or there is a newer one.
+    fn learn(&mut self, boot: Duration, sent: Duration, grant: &Grant) -> bool {
         let access_token = grant.token.access_token();
         let mut end = sent + grant.expires_in;
         if let Some(known) = &self.known {
             if known.sent > sent {
-                return;
+                return true;
             }
             let same = known.access_token == access_token;
             if same && known.end > end && known.end - end < 2 * SECOND {
                 end = known.end;
             }
         }
-        self.known = Some(Known {
+        let new = Known {
             access_token: access_token.to_owned(),
             sent,
             heard: boot,
             end,
             life: grant.expires_in,
             excused: false,
-        });
+        };
+        if new.is_dead(boot) {
+            return false;
+        }
+        self.known = Some(new);
         (self.failures, self.denials) = (0, 0);
         self.backoff_end = Duration::ZERO;
         self.advised_end = Duration::ZERO;
         self.denial_end = Duration::ZERO;
+        true
     }
 
     fn fails(&mut self, boot: Duration, error: &Error) {
         let flight = self.flight.as_ref().expect("somebody flew");
+        self.lacks_secret = error.kind() == ErrorKind::Config;
         match error.kind() {
             ErrorKind::Argument | ErrorKind::Closed => {}
             ErrorKind::Timeout if flight.may_lack_time => {}
@@ -160,6 +170,10 @@ impl Law {
         self.secrets += 1;
         self.denials = 0;
         self.denial_end = Duration::ZERO;
+        if std::mem::take(&mut self.lacks_secret) {
+            self.failures = 0;
+            self.backoff_end = Duration::ZERO;
+        }
     }
 
     pub fn gives_up(&mut self) {
@@ -177,12 +191,10 @@ impl Law {
         });
     }
 
-    /// `since`: when the call began.
-    pub fn given(&self, boot: Duration, since: Duration, token: &Token) {
+    pub fn given(&self, boot: Duration, token: &Token) {
         let known = self.known.as_ref().expect("a token comes from somewhere");
         assert_eq!(token.access_token(), known.access_token, "not the latest token");
-        let of_its_flight = known.life.is_zero() && since <= known.heard;
-        assert!(!known.is_dead(boot) || of_its_flight, "a dead token");
+        assert!(!known.is_dead(boot), "a dead token");
     }
 
     /// Whether the latest token was there at that time already.

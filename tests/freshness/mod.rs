@@ -16,6 +16,7 @@ mod random;
 mod rejections;
 mod same_token;
 mod states;
+mod sweep;
 
 use std::ops::Range;
 

@@ -348,13 +348,13 @@ fn a_flight_that_began_while_the_token_was_ageing_becomes_the_one_all_wait_for()
 #[test]
 fn the_failure_of_a_flight_that_began_ahead_of_time_is_not_shared() {
     let mut world = World::new().of_life(10.0).holding();
-    world.server.next([Silent]);
-    // Dead at 9.5; the flight fails at 12.
+    world.server.next([StuckAndDown(1.0)]);
+    // Should have ended at 9.4; dead at 9.5; the flight fails at 10.
     let flyer = world.at(9.0).start(30.0);
     let waiter = world.at(9.6).start(30.0);
-    let hurried = world.start(2.6);
-    assert!(world.finish(hurried).failed(ErrorKind::Timeout).at(12.0).error().is_remembered());
-    assert_within(world.finish(waiter).got(2).ended, 12.5..13.5);
+    let hurried = world.start(0.6);
+    assert!(world.finish(hurried).failed(ErrorKind::Server).at(10.0).error().is_remembered());
+    assert_within(world.finish(waiter).got(2).ended, 10.9..11.5);
     world.finish(flyer).got(2);
 }
 
@@ -362,7 +362,38 @@ fn the_failure_of_a_flight_that_began_ahead_of_time_is_not_shared() {
 fn a_token_that_arrives_dead_is_not_given() {
     let mut world = World::new().of_life(2.0);
     world.server.next([Slow(2.5), Slow(1.0)]);
-    world.call(30.0).got(2).after(3.5);
+    world.call(30.0).got(2).after(2.5 + 1.25 + 1.0);
+}
+
+#[test]
+fn without_a_live_token_in_three_answers_the_error_says_so() {
+    for (life, takes) in [(0.0, 0.1), (0.9, 1.0), (1.0, 1.0)] {
+        let mut world = World::new().of_life(life).that_takes(takes);
+        let calls = world.start_many(5, 30.0);
+        for call in world.finish_all(&calls) {
+            let error = call.failed(ErrorKind::Protocol).error();
+            assert!(error.to_string().contains("expired when it arrived"), "{error}");
+            assert!(error.is_retryable());
+        }
+        assert_eq!(world.server.requests.len(), 3);
+        // Neither a storm nor a lack of time afterwards.
+        let time = world.time();
+        world.at(time + 0.5).call(30.0).failed(ErrorKind::Protocol).at_once();
+        world.called_until(time + 60.0, 30.0);
+        let requests = world.server.requests.len();
+        assert!((6..40).contains(&requests), "{requests} requests");
+    }
+}
+
+#[test]
+fn a_token_that_arrives_dead_does_not_replace_one() {
+    for at in [1600.0, 1780.0] {
+        let mut world = World::new().holding();
+        world.server.life = 0.0;
+        world.at(at).call(30.0).got(1);
+        assert_eq!(world.held(0), Some(1));
+        world.at(at + 8.0).call(30.0).got(1);
+    }
 }
 
 #[test]
@@ -380,7 +411,7 @@ fn until_the_floor_ends_a_caller_of_a_spent_token_waits_or_has_it() {
 
 #[test]
 fn until_the_floor_ends_a_caller_without_a_token_waits_or_has_a_timeout() {
-    let mut world = World::new().of_life(0.0);
+    let mut world = World::new().of_life(0.15);
     world.call(30.0).got(1);
     let hurried = world.at(0.2).start(0.7);
     let patient = world.start(0.95);
@@ -390,12 +421,11 @@ fn until_the_floor_ends_a_caller_without_a_token_waits_or_has_a_timeout() {
 }
 
 #[test]
-fn a_token_of_life_0_is_for_the_callers_of_its_flight_alone() {
-    let mut world = World::new().of_life(0.0);
-    let calls = world.start_many(10, 30.0);
-    for call in world.finish_all(&calls) {
-        call.got(1).after(0.1);
-    }
-    world.at(0.2).call(0.0).failed(ErrorKind::Timeout);
-    assert_eq!(world.usable(), None);
+fn a_lack_of_time_is_remembered_until_the_floor_ends() {
+    let mut world = World::new();
+    world.becomes(Silent).call(0.3).failed(ErrorKind::Timeout);
+    let call = world.at(0.4).call(0.5);
+    let error = call.failed(ErrorKind::Timeout).at_once().error();
+    assert_eq!(error.to_string(), "request 1 (remembered from an earlier request)");
+    world.becomes(Fine).call(0.9).got(1).at(1.1);
 }

@@ -141,7 +141,7 @@ impl World {
         actor.doing = Doing::Asking;
         match client.state.ask(now, &mut actor.caller) {
             Step::Give(token) => {
-                client.law.given(now.boot, actor.began, &token);
+                client.law.given(now.boot, &token);
                 self.end(id, Ok(token));
             }
             Step::Fail(error) => {

@@ -1,0 +1,88 @@
+//! Whoever asks while the token is usable has a token, soon, whatever the server does: for all lives,
+//! margins, exchange times and moments.
+
+use super::*;
+
+const MOODS: [Mood; 9] = [
+    Silent,
+    Down,
+    Slow(2.9),
+    Slow(9.0),
+    Throttling(Some(20.0)),
+    Denying,
+    WebPage,
+    WithoutSecretFile,
+    Panicking,
+];
+
+/// A client with a token of that life, and the time from which it is usable no more.
+fn client(life: f64, margin: Option<f64>, takes: f64, chance: f64) -> (World, f64) {
+    let mut world = World::new().with_chance(chance);
+    if let Some(margin) = margin {
+        world = world.with_margin(margin);
+    }
+    let mut world = world.of_life(life).that_takes(takes).holding();
+    let now = world.now();
+    let left = world.state().held().and_then(|held| held.usable_for(now)).expect("usable");
+    let end = world.time() + left.as_secs_f64();
+    (world, end)
+}
+
+#[test]
+fn whoever_asks_while_the_token_is_usable_has_one() {
+    let lives = [2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 45.0, 70.0, 150.0, 600.0, 1800.0, 86_400.0];
+    let margins = [None, Some(0.0), Some(0.3), Some(2.0), Some(30.0), Some(1e5)];
+    let takes = [0.01, 0.3, 1.0, 2.0, 5.0];
+    for (life, takes) in lives.iter().flat_map(|life| takes.map(|takes| (*life, takes))) {
+        if takes > life / 2.5 {
+            continue;
+        }
+        for (margin, mood) in margins.iter().flat_map(|margin| MOODS.map(|mood| (*margin, mood))) {
+            let (_, end) = client(life, margin, takes, 0.5);
+            for before in [0.02, 0.1, 0.25, 0.6, 1.0, 1.5, 3.0, 7.0, 12.0] {
+                let (mut world, _) = client(life, margin, takes, 0.5);
+                if end - before <= world.time() {
+                    continue;
+                }
+                let call = world.becomes(mood).at(end - before).call(30.0);
+                let (took, longest) = (call.ended - call.began, (2.0 * takes).clamp(3.0, 10.0));
+                let case =
+                    format!("life {life}, margin {margin:?}, takes {takes}, {mood:?}, {before}");
+                assert!(call.answer.is_ok(), "{case}: {:?}", call.answer);
+                assert!(took <= longest + 1e-6, "{case}: {took} s");
+            }
+        }
+    }
+}
+
+#[test]
+fn many_callers_of_a_usable_token_all_have_one() {
+    for life in [2.0, 4.0, 12.0, 45.0, 70.0] {
+        for (margin, mood) in [None, Some(0.0), Some(1.0)].into_iter().zip([Silent; 3]) {
+            let (mut world, end) = client(life, margin, 0.1, 1.0);
+            world.becomes(mood);
+            let mut calls = Vec::new();
+            while world.time() < end - 0.03 {
+                calls.push(world.start(30.0));
+                let next = world.time() + 0.05;
+                world.at(next);
+            }
+            for call in world.finish_all(&calls) {
+                assert!(call.answer.is_ok(), "life {life}, margin {margin:?}: {call:?}");
+                assert!(call.ended - call.began <= 3.0 + 1e-6, "{call:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_request_ahead_of_time_outlives_the_token() {
+    for (life, margin, takes) in [(12.0, None, 0.1), (1800.0, Some(0.0), 0.1), (60.0, None, 4.0)] {
+        let (mut world, end) = client(life, margin, takes, 1.0);
+        let dead = life - f64::min(1.0, life / 20.0);
+        world.becomes(Silent).at(end - 1.5).call(30.0).got(1);
+        if let Some(request) = world.server.requests.get(1) {
+            assert!(request.at + request.timeout <= dead - 0.09, "{request:?} {dead}");
+        }
+    }
+}
