@@ -603,14 +603,15 @@ impl State {
         if self.held.as_ref().is_some_and(|held| held.sent.boot > sent.boot) {
             return Ok(None);
         }
-        let (new, known) = self.to_hold(sent, grant);
+        let (new, known) = self.candidate(sent, grant);
         let end = new.end.boot;
         let dead = new.is_dead(now);
+        let dying = known && end.saturating_sub(now.boot) < SAME_END;
         if !dead {
             self.hold(now, new);
-        }
-        if !dead && !(known && end.saturating_sub(now.boot) < SAME_END) {
-            return Ok(None);
+            if !dying {
+                return Ok(None);
+            }
         }
         let again =
             end.max(now.boot) + seconds(1) + Duration::from_millis(500).mul_f64((self.chance)());
@@ -623,7 +624,7 @@ impl State {
     }
 
     /// The token of an answer, and whether it is the one that is held.
-    fn to_hold(&mut self, sent: Now, grant: &Grant) -> (Held, bool) {
+    fn candidate(&mut self, sent: Now, grant: &Grant) -> (Held, bool) {
         let life = grant.expires_in;
         let mut end = Now { boot: sent.boot + life, wall: sent.wall + life };
         let same = self.held.as_ref();
