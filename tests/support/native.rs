@@ -113,8 +113,12 @@ impl Program {
     /// Ends with certainty: some programs ignore SIGTERM when they hang.
     pub fn command(&self) -> Command {
         let mut command = Command::new("timeout");
-        command.args(["-s", "KILL", "120"]).arg(self.folder.path().join("program"));
+        command.args(["-s", "KILL", "120"]).arg(self.path());
         command
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("program")
     }
 
     pub fn under_valgrind(&self) -> Command {
@@ -124,7 +128,7 @@ impl Program {
         command.args(["--errors-for-leak-kinds=definite,indirect,possible", "--fair-sched=yes"]);
         let suppressions = root().join("tests/valgrind.supp");
         command.arg(format!("--suppressions={}", suppressions.display()));
-        command.arg(self.folder.path().join("program"));
+        command.arg(self.path());
         command
     }
 }
