@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, Response};
+use bytes::Bytes;
+use ureq::http::{HeaderMap, HeaderValue, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
@@ -126,8 +127,12 @@ impl Transport {
         let mut request = agent.post(self.config.endpoint.url());
         let mut piece = PIECE + body.len();
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            // Wiped, as ureq's own copy of the text would not be.
+            let wiped = Bytes::from_owner(Zeroizing::new((*value).to_owned()));
+            let value = HeaderValue::from_maybe_shared(wiped)
+                .map_err(|error| self.explained(ureq::Error::Http(error.into())))?;
             piece += name.len() + value.len();
+            request = request.header(*name, value);
         }
         let response = request
             .config()
