@@ -303,6 +303,65 @@ fn replaced_secret_is_wiped() {
     assert!(found[0] > 0 && found[1] == 0, "{found:?}");
 }
 
+/// The same text all through a token, and all through an ID token: any part of either shows it.
+fn token_texts(tenant: &Tenant) -> [String; 2] {
+    let secret = tenant.client_secret();
+    [format!("access-{}.", &secret[..16]), format!("id-{}.", &secret[secret.len() - 16..])]
+}
+
+/// What brings a token of the usual length and an ID token, before and behind that many bytes.
+fn token_body(tenant: &Tenant, padding: usize) -> String {
+    let [access, id] = token_texts(tenant).map(|text| text.repeat(40));
+    let padding = "x".repeat(padding);
+    format!(
+        r#"{{"a":"{padding}","access_token":"{access}","id_token":"{id}","expires_in":1800,"z":"{padding}"}}"#
+    )
+}
+
+fn in_chunks(body: &str) -> Answer {
+    let mut answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for chunk in body.as_bytes().chunks(1000) {
+        let chunk = std::str::from_utf8(chunk).expect("ASCII");
+        answer += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+    }
+    Answer::Raw((answer + "0\r\n\r\n").into_bytes())
+}
+
+/// Short and long, with a length, in chunks, and until the connection ends.
+fn token_answers(tenant: &Tenant) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for body in [token_body(tenant, 0), token_body(tenant, 20_000)] {
+        answers.push(Answer::json(200, &body));
+        answers.push(in_chunks(&body));
+        answers.push(Answer::Raw(format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes()));
+    }
+    answers
+}
+
+#[test]
+fn token_is_wiped_when_its_last_user_is_gone() {
+    let tenant = Tenant::builder().plain_http().start();
+    for answer in token_answers(&tenant) {
+        tenant.always(answer);
+        let mut found = Vec::new();
+        in_stopping_child(
+            || with_masked(&tenant),
+            || {
+                let client = Client::new(&told_config()).expect("a client");
+                let token = client.token().expect("a token");
+                stop();
+                assert!(token.id_token().is_some());
+                drop((client, token));
+                use_clients(true, |config| config);
+            },
+            |pid| found.push(token_texts(&tenant).map(|text| places(pid, &text).len())),
+        );
+        println!("{found:?}");
+        assert!(found[0].iter().all(|copies| *copies >= 40), "{found:?}");
+        assert_eq!(found[1], [0, 0]);
+    }
+}
+
 #[test]
 fn a_vendors_echo_is_hidden_in_every_encoding() {
     let secret = "p+q/r=s&t'u\"v<w x-0123456789";
