@@ -195,6 +195,7 @@ fn held_secret_is_found_on_heap_and_stacks() {
                 let secret = unmasked(&variable("TENANT_SECRET"));
                 bytes[..secret.len()].copy_from_slice(secret.as_bytes());
                 drop(secret);
+                std::hint::black_box(&mut bytes);
                 stop();
                 bytes.zeroize();
             };
