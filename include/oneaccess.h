@@ -335,6 +335,9 @@ void oneaccess_client_close(const oneaccess_client *client);
 
 /**
  * Frees a client. Does no I/O. Its tokens and errors stay valid. NULL is fine.
+ *
+ * The client secret is wiped from memory. Every other thread that asked this client for a token
+ * keeps the last one in memory until it is given another token or ends.
  */
 void oneaccess_client_free(oneaccess_client *client);
 
@@ -375,7 +378,9 @@ const char *oneaccess_token_id_token(const oneaccess_token *token);
 int64_t oneaccess_token_expires_at(const oneaccess_token *token);
 
 /**
- * Releases a token. NULL is fine.
+ * Releases a token. NULL is fine. It is wiped from memory once the client has another one or is
+ * freed, and so have the threads that asked for it: each keeps the last token that it was given
+ * until it is given another or ends. What TLS kept of the answer is not wiped.
  */
 void oneaccess_token_free(oneaccess_token *token);
 

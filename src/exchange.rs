@@ -375,9 +375,10 @@ fn grant(fields: &mut Map<String, Value>) -> Result<Grant, String> {
         _ => None,
     };
     let (scope, id_token) = (optional("scope"), optional("id_token"));
-    let as_str = |text: &Option<Zeroizing<String>>| text.as_ref().map(|text| text.to_string());
+    let scope = scope.as_deref().map(String::as_str);
+    let id_token = id_token.as_deref().map(String::as_str);
     Ok(Grant {
-        token: Token::new(&access_token, as_str(&scope).as_deref(), as_str(&id_token).as_deref()),
+        token: Token::new(&access_token, scope, id_token),
         expires_in: fields.get("expires_in").map_or(DEFAULT_LIFE, life),
     })
 }

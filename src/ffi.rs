@@ -390,6 +390,9 @@ pub extern "C" fn oneaccess_client_close(client: Option<&oneaccess_client>) {
 }
 
 /// Frees a client. Does no I/O. Its tokens and errors stay valid. NULL is fine.
+///
+/// The client secret is wiped from memory. Every other thread that asked this client for a token
+/// keeps the last one in memory until it is given another token or ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_free(client: Option<Box<oneaccess_client>>) {
     guard((), || drop(client));
@@ -438,7 +441,9 @@ pub extern "C" fn oneaccess_token_expires_at(token: *const oneaccess_token) -> i
     borrowed(token).map_or(0, |token| unix_seconds(token.expires_at()))
 }
 
-/// Releases a token. NULL is fine.
+/// Releases a token. NULL is fine. It is wiped from memory once the client has another one or is
+/// freed, and so have the threads that asked for it: each keeps the last token that it was given
+/// until it is given another or ends. What TLS kept of the answer is not wiped.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_free(token: *mut oneaccess_token) {
     if !token.is_null() {

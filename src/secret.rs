@@ -54,7 +54,14 @@ pub(crate) fn percent_encode(text: &str, set: &'static AsciiSet) -> Zeroizing<St
 }
 
 pub(crate) fn base64(text: &str) -> Zeroizing<String> {
-    let mut encoded = Zeroizing::new(String::with_capacity(4 * text.len().div_ceil(3)));
-    BASE64_STANDARD.encode_string(text, &mut encoded);
-    encoded
+    // Not `encode_string`, which goes through a buffer on the stack that it does not wipe.
+    let mut encoded = Zeroizing::new(vec![0; 4 * text.len().div_ceil(3)]);
+    let length = BASE64_STANDARD.encode_slice(text, &mut encoded).expect("room for all of it");
+    debug_assert_eq!(length, encoded.len());
+    Zeroizing::new(String::from_utf8(std::mem::take(&mut *encoded)).expect("base64 is ASCII"))
 }
+
+// Looks into another process.
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../tests/secret/mod.rs"]
+mod tests;

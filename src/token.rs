@@ -9,7 +9,8 @@ use crate::secret::Text;
 const SCHEME: &str = "Bearer ";
 
 /// An access token, immutable; wiped from memory when its last user lets go of it. A thread that asked
-/// for it counts as one until it asks again or ends.
+/// for it counts as one until it is given another token or ends. The buffers in which TLS decrypted
+/// the answer are freed without being wiped.
 #[derive(Clone)]
 pub struct Token {
     texts: Arc<Texts>,

@@ -2,15 +2,18 @@
 
 mod support;
 
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use oneaccess::{Client, Config};
-use support::child::{in_child, plain};
+use support::child::{in_child, in_stopping_child, plain, stop};
 use support::fault::{Fault, Relay, Server};
-use support::memory::{Needle, masked};
+use support::memory::{masked, places, unmasked};
+use support::proxy::{installed, tinyproxy};
 use support::tenant::{Answer, Tenant};
+use zeroize::Zeroize;
 
 const PROXY_PASSWORD: &str = "proxy-p4ssw0rd-91";
 const HEADER_VALUE: &str = "header-value-5577";
@@ -127,16 +130,13 @@ fn everything_of(client: &Client) -> Vec<String> {
 }
 
 /// What the child is told, without showing it.
-fn with_masked(tenant: &Tenant) -> std::process::Command {
+fn with_masked(tenant: &Tenant) -> Command {
     let mut command = plain();
     command
         .env("TENANT", tenant.endpoint())
         .env("TENANT_CA", tenant.ca_file())
         .env("TENANT_ID", tenant.client_id())
         .env("TENANT_SECRET", masked(&tenant.client_secret()));
-    for (index, form) in forms(tenant).iter().take(3).enumerate() {
-        command.env(format!("FORM_{index}"), masked(form));
-    }
     command
 }
 
@@ -144,93 +144,223 @@ fn variable(name: &str) -> String {
     std::env::var(name).expect(name)
 }
 
-fn needles() -> Vec<Needle> {
-    (0..3).map(|index| Needle::from_masked(&variable(&format!("FORM_{index}")))).collect()
+/// What the child was told.
+fn told_config() -> Config {
+    let secret = unmasked(&variable("TENANT_SECRET"));
+    let config = Config::new(&variable("TENANT"), &variable("TENANT_ID"), &secret);
+    config.ca_file(variable("TENANT_CA")).proxy(Some(""))
 }
 
-/// Clients that made requests and were dropped leave no form of the secret behind. More than one:
-/// what the first one frees may go back to the system as a whole, by luck.
-fn leaves_nothing(works: bool, configure: impl Fn(Config) -> Config) {
-    let secret = Needle::from_masked(&variable("TENANT_SECRET"));
-    let needles = needles();
+/// Clients make requests and are dropped; then this process stops. More than one: what the first
+/// one frees may go back to the system as a whole, by luck.
+fn use_clients(works: bool, configure: impl Fn(Config) -> Config) {
     for _ in 0..3 {
-        let config = Config::new(&variable("TENANT"), &variable("TENANT_ID"), &secret.text());
-        let config = configure(config.ca_file(variable("TENANT_CA")).proxy(Some("")));
+        let config = configure(told_config());
         let outcome = Client::new(&config).expect("a client").token();
         assert_eq!(outcome.is_ok(), works, "{outcome:?}");
     }
-    let left: Vec<String> = needles.iter().flat_map(Needle::places).collect();
+    stop();
+}
+
+/// None of these texts is in the memory of a process that stopped.
+fn holds_none(pid: u32, texts: &[String]) {
+    let mut left = Vec::new();
+    for text in texts {
+        left.extend(places(pid, text).into_iter().map(|place| format!("{text} at {place}")));
+    }
     assert!(left.is_empty(), "{left:#?}");
 }
 
+/// The forms in which the client secret is sent.
+fn sent_forms(tenant: &Tenant) -> Vec<String> {
+    let mut forms = forms(tenant);
+    forms.truncate(3);
+    forms
+}
+
 #[test]
-fn a_secret_that_is_held_is_found_in_memory() {
+fn held_secret_is_found_on_heap_and_stacks() {
     // What the tests below are worth.
     let tenant = Tenant::start();
-    in_child(
+    let mut found = Vec::new();
+    in_stopping_child(
         || with_masked(&tenant),
         || {
-            let secret = Needle::from_masked(&variable("TENANT_SECRET"));
-            let config = Config::new(&variable("TENANT"), &variable("TENANT_ID"), &secret.text());
-            assert!(!secret.places().is_empty());
+            let config = told_config();
+            stop();
             drop(config);
-            assert_eq!(secret.places(), [""; 0]);
+            stop();
+            let on_stack = || {
+                let mut bytes = [0_u8; 256];
+                let secret = unmasked(&variable("TENANT_SECRET"));
+                bytes[..secret.len()].copy_from_slice(secret.as_bytes());
+                drop(secret);
+                std::hint::black_box(&mut bytes);
+                stop();
+                bytes.zeroize();
+            };
+            on_stack();
+            std::thread::scope(|scope| drop(scope.spawn(on_stack)));
+            stop();
         },
+        |pid| found.push(places(pid, &tenant.client_secret()).len()),
+    );
+    assert_eq!(found, [1, 0, 1, 1, 0]);
+}
+
+#[test]
+fn secret_in_form_fields_is_wiped() {
+    let tenant = Tenant::start();
+    in_stopping_child(
+        || with_masked(&tenant),
+        || use_clients(true, |config| config),
+        |pid| holds_none(pid, &sent_forms(&tenant)),
     );
 }
 
 #[test]
-fn the_secret_in_form_fields_is_wiped() {
-    let tenant = Tenant::builder().start();
-    in_child(|| with_masked(&tenant), || leaves_nothing(true, |config| config));
+fn secret_in_basic_authentication_is_wiped() {
+    let tenant = Tenant::start();
+    in_stopping_child(
+        || with_masked(&tenant),
+        || use_clients(true, |config| config.basic_auth(true)),
+        |pid| holds_none(pid, &sent_forms(&tenant)),
+    );
 }
 
 #[test]
-fn the_secret_in_basic_authentication_is_wiped() {
-    let tenant = Tenant::builder().start();
-    in_child(|| with_masked(&tenant), || leaves_nothing(true, |config| config.basic_auth(true)));
+fn secret_sent_through_a_proxy_is_wiped() {
+    if !installed("tinyproxy", "tinyproxy") {
+        return;
+    }
+    let tenant = Tenant::start();
+    let proxy = tinyproxy(&format!("BasicAuth walter {PROXY_PASSWORD}"));
+    let url = format!("http://walter:{PROXY_PASSWORD}@127.0.0.1:{}", proxy.port());
+    in_stopping_child(
+        || {
+            let mut command = with_masked(&tenant);
+            command.env("PROXY", &url);
+            command
+        },
+        || {
+            use_clients(true, |config| config.proxy(Some(&variable("PROXY"))));
+            use_clients(true, |config| config.proxy(Some(&variable("PROXY"))).basic_auth(true));
+        },
+        |pid| holds_none(pid, &sent_forms(&tenant)),
+    );
 }
 
 #[test]
-fn the_secret_of_a_file_is_wiped() {
-    let tenant = Tenant::builder().start();
+fn secret_of_a_file_is_wiped() {
+    let tenant = Tenant::start();
     let folder = tempfile::TempDir::new().expect("a folder");
     let path = folder.path().join("secret");
     std::fs::write(&path, tenant.client_secret() + "\n").expect("a file");
-    in_child(
+    in_stopping_child(
         || {
             let mut command = with_masked(&tenant);
             command.env("SECRET_FILE", &path);
             command
         },
-        || leaves_nothing(true, |config| config.client_secret_file(variable("SECRET_FILE"))),
+        || use_clients(true, |config| config.client_secret_file(variable("SECRET_FILE"))),
+        |pid| holds_none(pid, &sent_forms(&tenant)),
     );
 }
 
 #[test]
-fn the_secret_of_a_request_that_fails_is_wiped() {
+fn secret_of_a_failed_request_is_wiped() {
     let tenant = Tenant::start();
     for answer in [Answer::Reset, Answer::json(401, r#"{"error":"invalid_client"}"#)] {
         tenant.always(answer);
-        in_child(|| with_masked(&tenant), || leaves_nothing(false, |config| config));
+        in_stopping_child(
+            || with_masked(&tenant),
+            || {
+                use_clients(false, |config| config);
+                use_clients(false, |config| config.basic_auth(true));
+            },
+            |pid| holds_none(pid, &sent_forms(&tenant)),
+        );
     }
 }
 
 #[test]
-fn a_secret_that_was_replaced_is_wiped() {
+fn replaced_secret_is_wiped() {
     let tenant = Tenant::start();
-    in_child(
+    let mut found = Vec::new();
+    in_stopping_child(
         || with_masked(&tenant),
         || {
-            let secret = Needle::from_masked(&variable("TENANT_SECRET"));
             let config = Config::new(&variable("TENANT"), "id", "another").proxy(Some(""));
             let client = Client::new(&config.ca_file(variable("TENANT_CA"))).expect("a client");
-            client.set_client_secret(&secret.text()).expect("a new secret");
-            assert!(!secret.places().is_empty());
+            let secret = unmasked(&variable("TENANT_SECRET"));
+            client.set_client_secret(&secret).expect("a new secret");
+            drop(secret);
+            stop();
             client.set_client_secret("yet another").expect("a new secret");
-            assert_eq!(secret.places(), [""; 0]);
+            stop();
         },
+        |pid| found.push(places(pid, &tenant.client_secret()).len()),
     );
+    assert!(found[0] > 0 && found[1] == 0, "{found:?}");
+}
+
+/// The same text all through a token, and all through an ID token: any part of either shows it.
+fn token_texts(tenant: &Tenant) -> [String; 2] {
+    let secret = tenant.client_secret();
+    [format!("access-{}.", &secret[..16]), format!("id-{}.", &secret[secret.len() - 16..])]
+}
+
+/// What brings a token of the usual length and an ID token, before and behind that many bytes.
+fn token_body(tenant: &Tenant, padding: usize) -> String {
+    let [access, id] = token_texts(tenant).map(|text| text.repeat(40));
+    let padding = "x".repeat(padding);
+    format!(
+        r#"{{"a":"{padding}","access_token":"{access}","id_token":"{id}","expires_in":1800,"z":"{padding}"}}"#
+    )
+}
+
+fn in_chunks(body: &str) -> Answer {
+    let mut answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for chunk in body.as_bytes().chunks(1000) {
+        let chunk = std::str::from_utf8(chunk).expect("ASCII");
+        answer += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+    }
+    Answer::Raw((answer + "0\r\n\r\n").into_bytes())
+}
+
+/// Short and long, with a length, in chunks, and until the connection ends.
+fn token_answers(tenant: &Tenant) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for body in [token_body(tenant, 0), token_body(tenant, 20_000)] {
+        answers.push(Answer::json(200, &body));
+        answers.push(in_chunks(&body));
+        answers.push(Answer::Raw(format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes()));
+    }
+    answers
+}
+
+#[test]
+fn token_is_wiped_when_its_last_user_is_gone() {
+    let tenant = Tenant::builder().plain_http().start();
+    for answer in token_answers(&tenant) {
+        tenant.always(answer);
+        let mut found = Vec::new();
+        in_stopping_child(
+            || with_masked(&tenant),
+            || {
+                let client = Client::new(&told_config()).expect("a client");
+                let token = client.token().expect("a token");
+                stop();
+                assert!(token.id_token().is_some());
+                drop((client, token));
+                use_clients(true, |config| config);
+            },
+            |pid| found.push(token_texts(&tenant).map(|text| places(pid, &text).len())),
+        );
+        println!("{found:?}");
+        assert!(found[0].iter().all(|copies| *copies >= 40), "{found:?}");
+        assert_eq!(found[1], [0, 0]);
+    }
 }
 
 #[test]

@@ -347,12 +347,17 @@ impl<In: Transport> Connector<In> for AgentLevel {
     }
 }
 
-/// Wipes the buffers of what was sent, which hold the client secret.
+/// Wipes the buffers of what was sent, which hold the client secret, and of what was received, which
+/// hold the token.
 #[derive(Debug)]
 struct Wipe;
 
 #[derive(Debug)]
-struct Wiping<T>(T);
+struct Wiping<T: Transport> {
+    transport: T,
+    /// In bytes: no byte of the input buffer behind so many was ever written to.
+    received: usize,
+}
 
 impl<In: Transport> Connector<In> for Wipe {
     type Out = Wiping<In>;
@@ -362,19 +367,32 @@ impl<In: Transport> Connector<In> for Wipe {
         _: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Wiping<In>>, ureq::Error> {
-        Ok(chained.map(Wiping))
+        Ok(chained.map(|transport| Wiping { transport, received: 0 }))
+    }
+}
+
+impl<T: Transport> Drop for Wiping<T> {
+    fn drop(&mut self) {
+        if self.received > 0 {
+            let buffers = self.transport.buffers();
+            // Once everything is consumed the whole buffer is free to be written to.
+            buffers.input_consume(buffers.input().len());
+            let input = buffers.input_append_buf();
+            let held = self.received.min(input.len());
+            input[..held].zeroize();
+        }
     }
 }
 
 impl<T: Transport> Transport for Wiping<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.0.buffers()
+        self.transport.buffers()
     }
 
     fn transmit_output(&mut self, amount: usize, time: NextTimeout) -> Result<(), ureq::Error> {
-        let outcome = self.0.transmit_output(amount, time);
+        let outcome = self.transport.transmit_output(amount, time);
         // A body is read into the former on its way to the latter.
-        let (read, sent) = self.0.buffers().tmp_and_output();
+        let (read, sent) = self.transport.buffers().tmp_and_output();
         let amount_read = amount.min(read.len());
         read[..amount_read].zeroize();
         sent[..amount].zeroize();
@@ -382,15 +400,18 @@ impl<T: Transport> Transport for Wiping<T> {
     }
 
     fn await_input(&mut self, time: NextTimeout) -> Result<bool, ureq::Error> {
-        self.0.await_input(time)
+        let before = self.transport.buffers().input().len();
+        let outcome = self.transport.await_input(time);
+        self.received += self.transport.buffers().input().len().saturating_sub(before);
+        outcome
     }
 
     fn is_open(&mut self) -> bool {
-        self.0.is_open()
+        self.transport.is_open()
     }
 
     fn is_tls(&self) -> bool {
-        self.0.is_tls()
+        self.transport.is_tls()
     }
 }
 

@@ -6,12 +6,13 @@ mod explain;
 mod proxy;
 mod trust;
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, Response};
+use bytes::Bytes;
+use ureq::http::{HeaderMap, HeaderValue, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
@@ -26,8 +27,10 @@ use trust::Extent;
 const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
 /// No answer of the token endpoint is longer.
 pub(crate) const LARGEST_BODY: u64 = 1 << 20;
+/// Room for an answer that does not say its length.
+const USUAL_BODY: u64 = 8 << 10;
 
-/// Neither is its header.
+/// No header of an answer is longer.
 const LARGEST_HEADER: usize = 32 << 10;
 /// Room for a request beside its headers and its body, and for the end of the handshake.
 const PIECE: usize = 16 << 10;
@@ -126,8 +129,12 @@ impl Transport {
         let mut request = agent.post(self.config.endpoint.url());
         let mut piece = PIECE + body.len();
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            // Wiped, as ureq's own copy of the text would not be.
+            let wiped = Bytes::from_owner(Zeroizing::new((*value).to_owned()));
+            let value = HeaderValue::from_maybe_shared(wiped)
+                .map_err(|error| self.explained(ureq::Error::Http(error.into())))?;
             piece += name.len() + value.len();
+            request = request.header(*name, value);
         }
         let response = request
             .config()
@@ -141,17 +148,12 @@ impl Transport {
 
     fn read(&self, response: Response<Body>) -> Reply {
         let (parts, body) = response.into_parts();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(8 << 10));
-        let read = body
-            .into_reader()
-            .take(LARGEST_BODY + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.explained(error.into()));
-        let fits = |length: usize| length as u64 <= LARGEST_BODY;
+        let length = body.content_length().unwrap_or(USUAL_BODY);
+        let body = read_body(body.into_reader(), length);
         Reply {
             status: parts.status.as_u16(),
             headers: parts.headers,
-            body: read.map(|length| fits(length).then_some(bytes)),
+            body: body.map_err(|error| self.explained(error.into())),
         }
     }
 
@@ -188,6 +190,33 @@ impl Transport {
             }
         }
     }
+}
+
+/// `None`: longer than `LARGEST_BODY`. `length` is a guess, or what the other side claims.
+fn read_body(mut reader: impl Read, length: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    // One more than there should be, to see the end.
+    let room = |length: u64| Zeroizing::new(vec![0; length.min(LARGEST_BODY) as usize + 1]);
+    let mut body = room(length);
+    let mut filled = 0;
+    loop {
+        if filled == body.len() {
+            if filled as u64 > LARGEST_BODY {
+                return Ok(None);
+            }
+            // A vector that grew by itself would leave what it held in memory.
+            let mut larger = room(2 * filled as u64);
+            larger[..filled].copy_from_slice(&body);
+            body = larger;
+        }
+        match reader.read(&mut body[filled..]) {
+            Ok(0) => break,
+            Ok(amount) => filled += amount,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    body.truncate(filled);
+    Ok(Some(body))
 }
 
 fn agent(

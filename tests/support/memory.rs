@@ -1,58 +1,35 @@
-//! Looks for text in the memory of this process.
+//! Looks for text in the memory of a stopped process: its heap, its stacks, its data.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 const MASK: u8 = 0x5a;
-const CHUNK: usize = 1 << 16;
+const PAGE: usize = 4096;
 
-/// Text to look for that is not in memory itself.
-pub struct Needle(Vec<u8>);
-
-impl Needle {
-    /// From what `masked` gave.
-    pub fn from_masked(text: &str) -> Needle {
-        let byte = |index| u8::from_str_radix(&text[index..index + 2], 16).expect("hex");
-        Needle((0..text.len()).step_by(2).map(byte).collect())
+/// Where the text is, in all that the process can write to.
+pub fn places(pid: u32, text: &str) -> Vec<String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("Linux");
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("a child of this process");
+    let mut places = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (start, end) = range(line);
+        let found = find_all(&read(&memory, start, end), text.as_bytes());
+        places.extend(found.iter().map(|place| format!("{:#x} {line}", start + place)));
     }
+    places
+}
 
-    /// Whose text the caller wipes.
-    pub fn new(text: &[u8]) -> Needle {
-        Needle(text.iter().map(|byte| byte ^ MASK).collect())
-    }
-
-    pub fn text(&self) -> zeroize::Zeroizing<String> {
-        let mut text = zeroize::Zeroizing::new(String::with_capacity(self.0.len()));
-        self.0.iter().for_each(|byte| text.push((byte ^ MASK).into()));
-        text
-    }
-
-    /// Where it is now, in what this process can write to.
-    pub fn places(&self) -> Vec<String> {
-        let maps = fs::read_to_string("/proc/self/maps").expect("Linux");
-        let memory = File::open("/proc/self/mem").expect("Linux");
-        let text = self.text();
-        let mut buffer = zeroize::Zeroizing::new(vec![0; CHUNK + text.len()]);
-        let own = [text.as_bytes().as_ptr_range(), buffer.as_ptr_range()];
-        let own = own.map(|range| range.start as usize..range.end as usize);
-        let mut places = Vec::new();
-        for line in maps.lines().filter(|line| line.contains(" rw")) {
-            let (start, end) = range(line);
-            for at in (start..end).step_by(CHUNK) {
-                let length = buffer.len().min(end - at);
-                let Ok(length) = memory.read_at(&mut buffer[..length], at as u64) else {
-                    continue;
-                };
-                for place in find_all(&buffer[..length], text.as_bytes()) {
-                    let place = at + place;
-                    if !own.iter().any(|range| range.contains(&place)) {
-                        places.push(format!("{place:#x} {line}"));
-                    }
-                }
-            }
+/// Pages that cannot be read, which may lie between others, count as zeros.
+fn read(memory: &File, start: usize, end: usize) -> Vec<u8> {
+    let mut bytes = vec![0; end - start];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match memory.read_at(&mut bytes[filled..], (start + filled) as u64) {
+            Ok(amount) if amount > 0 => filled += amount,
+            _ => filled = (filled / PAGE + 1) * PAGE,
         }
-        places
     }
+    bytes
 }
 
 /// Every place; quick also in a build without optimisation.
@@ -78,6 +55,16 @@ fn find_all(bytes: &[u8], text: &[u8]) -> Vec<usize> {
 /// Text in a form that can be handed to a child without being found there.
 pub fn masked(text: &str) -> String {
     text.bytes().map(|byte| format!("{:02x}", byte ^ MASK)).collect()
+}
+
+/// From what `masked` gave; leaves no copy besides.
+pub fn unmasked(text: &str) -> zeroize::Zeroizing<String> {
+    let mut unmasked = zeroize::Zeroizing::new(String::with_capacity(text.len() / 2));
+    for index in (0..text.len()).step_by(2) {
+        let byte = u8::from_str_radix(&text[index..index + 2], 16).expect("hex");
+        unmasked.push((byte ^ MASK).into());
+    }
+    unmasked
 }
 
 fn range(line: &str) -> (usize, usize) {
