@@ -197,8 +197,9 @@ oneaccess_config *oneaccess_config_new_from_env(void);
 
 /**
  * Reads the client secret from this file, again before every request, so that a rotated secret is
- * used without anybody's doing. One trailing line break is not part of it. Replaces the secret
- * given to oneaccess_config_new(), which may be NULL then. Default: NULL, no file.
+ * used without anybody's doing. A regular file of UTF-8 text, at most 64 KiB; a byte order mark at
+ * its start and one trailing line break are not part of the secret. Replaces the secret given to
+ * oneaccess_config_new(), which may be NULL then. Default: NULL, no file.
  */
 void oneaccess_config_set_client_secret_file(oneaccess_config *config, const char *path);
 
@@ -227,15 +228,18 @@ void oneaccess_config_set_timeout_ms(oneaccess_config *config, int64_t timeout_m
 void oneaccess_config_set_expiry_margin_s(oneaccess_config *config, int64_t expiry_margin_s);
 
 /**
- * Trusts the certificates in this PEM file besides the operating system's roots. Default: NULL,
- * none. Use it for a tenant with a private CA; there is no way to switch verification off.
+ * Trusts the certificates in this PEM file, at most 16 MiB, besides the operating system's roots.
+ * Default: NULL, none. Use it for a tenant with a private CA; there is no way to switch verification off.
  */
-void oneaccess_config_set_ca_file(oneaccess_config *config, const char *pem_path);
+void oneaccess_config_set_ca_file(oneaccess_config *config,
+                                  const char *pem_path);
 
 /**
- * Trusts the operating system's roots, if on is not 0, and only the CA file otherwise. Default: 1.
+ * Trusts the operating system's roots, or those that SSL_CERT_FILE and SSL_CERT_DIR name instead, if
+ * on is not 0, and only the CA file otherwise. Default: 1.
  */
-void oneaccess_config_set_system_roots(oneaccess_config *config, int32_t on);
+void oneaccess_config_set_system_roots(oneaccess_config *config,
+                                       int32_t on);
 
 /**
  * Shows this certificate to servers that want one (mutual TLS). The key is PEM: PKCS #8, PKCS #1

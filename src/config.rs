@@ -135,8 +135,9 @@ impl Config {
     }
 
     /// Reads the client secret from this file, again before every request, so that a rotated
-    /// secret is used without anybody's doing. One trailing line break is not part of it.
-    /// Replaces the secret given to [`new`](Config::new).
+    /// secret is used without anybody's doing. A regular file of UTF-8 text, at most 64 KiB; a byte
+    /// order mark at its start and one trailing line break are not part of the secret. Replaces the
+    /// secret given to [`new`](Config::new).
     pub fn client_secret_file(mut self, path: impl Into<PathBuf>) -> Config {
         self.client_secret = Zeroizing::default();
         self.client_secret_file = Some(path.into());
@@ -177,13 +178,14 @@ impl Config {
         self
     }
 
-    /// Trusts the certificates in this PEM file besides the system's roots.
+    /// Trusts the certificates in this PEM file, at most 16 MiB, besides the system's roots.
     pub fn ca_file(mut self, pem_path: impl Into<PathBuf>) -> Config {
         self.ca_file = Some(pem_path.into());
         self
     }
 
-    /// Trusts the operating system's roots. Default: on. Off: only the CA file.
+    /// Trusts the operating system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name
+    /// instead. Default: on. Off: only the CA file.
     pub fn system_roots(mut self, on: bool) -> Config {
         self.system_roots = on;
         self

@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::process::Command;
 use std::time::Duration;
 
 use oneaccess::{Client, Config, Error, ErrorKind};
+use support::child::{in_child, plain};
+use support::native::succeed;
 use support::tenant::Tenant;
 
 fn refusal(config: &Config) -> Error {
@@ -151,15 +154,69 @@ fn a_secret_file_is_a_line_of_text() {
     write("");
     let error = refusal(&config);
     assert!(error.to_string().contains("empty") && error.is_retryable(), "{error}");
-    std::fs::write(&file, [0xff, 0xfe]).expect("written");
+    std::fs::write(&file, b"\xfcber").expect("written");
     assert!(refusal(&config).to_string().contains("not UTF-8"));
-    std::fs::write(&file, vec![b'x'; 70_000]).expect("written");
-    assert!(refusal(&config).to_string().contains("64 KiB"));
-    // A pipe would be waited for, and empty the next time.
     std::fs::remove_file(&file).expect("removed");
-    let made = std::process::Command::new("mkfifo").arg(&file).status();
-    if made.is_ok_and(|status| status.success()) {
-        assert!(refusal(&config).to_string().contains("not a regular file"));
-        assert!(refusal(&config.ca_file(&file)).to_string().contains("not a regular file"));
+    let error = refusal(&config);
+    assert!(error.to_string().contains("No such file") && error.is_retryable(), "{error}");
+}
+
+#[test]
+fn a_secret_file_may_start_with_a_byte_order_mark() {
+    let tenant = Tenant::start();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("secret");
+    let config = support::config(&tenant).client_secret_file(&file);
+    std::fs::write(&file, format!("\u{feff}{}\r\n", tenant.client_secret())).expect("written");
+    Client::new(&config).expect("a client").token().expect("a token");
+    for bytes in [b"\xff\xfes\0", b"\xfe\xff\0s"] {
+        std::fs::write(&file, bytes).expect("written");
+        let error = refusal(&config);
+        assert!(error.to_string().contains("it is UTF-16 text; save it as UTF-8"), "{error}");
+        assert!(!error.is_retryable());
     }
+    std::fs::write(&file, "\u{feff}\n").expect("written");
+    assert!(refusal(&config).to_string().contains("it is empty"));
+}
+
+#[test]
+fn a_secret_file_may_be_64_kib_long() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("secret");
+    let config = Config::new("example.com", "id", "").client_secret_file(&file);
+    std::fs::write(&file, vec![b'x'; 64 << 10]).expect("written");
+    Client::new(&config).expect("a client");
+    std::fs::write(&file, vec![b'x'; (64 << 10) + 1]).expect("written");
+    assert!(refusal(&config).to_string().contains("it is longer than 64 KiB"));
+    for (path, why) in [("/dev/zero", "not a regular file"), ("/", "it is a directory")] {
+        let error = refusal(&config.clone().client_secret_file(path));
+        assert!(error.to_string().contains(why) && !error.is_retryable(), "{error}");
+    }
+}
+
+#[test]
+fn a_fifo_that_takes_the_place_of_a_file_is_not_waited_for() {
+    in_child(plain, || {
+        let tenant = Tenant::start();
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let [file, fifo, next] = ["secret", "fifo", "next"].map(|name| folder.path().join(name));
+        succeed(Command::new("mkfifo").arg(&fifo));
+        let config = support::config(&tenant).client_secret_file(&file).system_roots(false);
+        std::thread::scope(|scope| {
+            let swaps = scope.spawn(|| {
+                for _ in 0..3000 {
+                    std::fs::write(&next, "secret").expect("written");
+                    std::fs::rename(&next, &file).expect("a file");
+                    std::fs::hard_link(&fifo, &next).expect("a link");
+                    std::fs::rename(&next, &file).expect("a FIFO");
+                }
+            });
+            while !swaps.is_finished() {
+                if let Err(error) = Client::new(&config) {
+                    let retried = error.is_retryable();
+                    assert!(retried || error.to_string().contains("not a regular file"), "{error}");
+                }
+            }
+        });
+    });
 }
