@@ -251,11 +251,14 @@ void oneaccess_config_set_client_certificate_file(oneaccess_config *config,
 
 /**
  * NULL, the default: the proxy that the environment names when the client is made (https_proxy,
- * HTTPS_PROXY, all_proxy, ALL_PROXY; no_proxy, NO_PROXY), as curl reads it. "": no proxy. Else
- * http://, https://, socks4:// or socks5:// with `user:password@` if the proxy wants them,
- * percent-encoded; it is then used for every host.
+ * HTTPS_PROXY, all_proxy, ALL_PROXY; no_proxy, NO_PROXY), by the rules of curl 7.88. Beyond them, in
+ * no_proxy an entry may have a port, `*` may stand among others and IPv6 addresses may have brackets;
+ * a value that is not usable is an error, never ignored. "": no proxy. Else http://, https://,
+ * socks4:// or socks5:// with `user:password@` if the proxy wants them, percent-encoded; it is then
+ * used for every host.
  */
-void oneaccess_config_set_proxy(oneaccess_config *config, const char *url);
+void oneaccess_config_set_proxy(oneaccess_config *config,
+                                const char *url);
 
 /**
  * Frees a configuration. NULL is fine.

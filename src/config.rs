@@ -202,7 +202,10 @@ impl Config {
         self
     }
 
-    /// `None`, the default: the proxy that the environment names, read when the client is made.
+    /// `None`, the default: the proxy that the environment names when the client is made
+    /// (`https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`; `no_proxy`, `NO_PROXY`), by the rules
+    /// of curl 7.88. Beyond them, in `no_proxy` an entry may have a port, `*` may stand among others
+    /// and IPv6 addresses may have brackets; a value that is not usable is an error, never ignored.
     /// `Some("")`: no proxy. Otherwise `http://`, `https://`, `socks4://` or `socks5://`, with
     /// `user:password@` if the proxy wants them, percent-encoded.
     pub fn proxy(mut self, url: Option<&str>) -> Config {
@@ -448,7 +451,8 @@ fn check_host(host: &str) -> Result<String, String> {
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            // Underscores: many a proxy in a container network has one in its name.
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };

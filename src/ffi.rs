@@ -236,9 +236,11 @@ pub extern "C" fn oneaccess_config_set_client_certificate_file(
 }
 
 /// NULL, the default: the proxy that the environment names when the client is made (https_proxy,
-/// HTTPS_PROXY, all_proxy, ALL_PROXY; no_proxy, NO_PROXY), as curl reads it. "": no proxy. Else
-/// http://, https://, socks4:// or socks5:// with `user:password@` if the proxy wants them,
-/// percent-encoded; it is then used for every host.
+/// HTTPS_PROXY, all_proxy, ALL_PROXY; no_proxy, NO_PROXY), by the rules of curl 7.88. Beyond them, in
+/// no_proxy an entry may have a port, `*` may stand among others and IPv6 addresses may have brackets;
+/// a value that is not usable is an error, never ignored. "": no proxy. Else http://, https://,
+/// socks4:// or socks5:// with `user:password@` if the proxy wants them, percent-encoded; it is then
+/// used for every host.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_proxy(
     config: Option<&mut oneaccess_config>,
