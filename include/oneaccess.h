@@ -211,7 +211,8 @@ void oneaccess_config_set_basic_auth(oneaccess_config *config, int32_t on);
 
 /**
  * Adds a header to every request, for example X-tenant-id. Not those that the library sets itself:
- * Host, Authorization, Content-* and what governs the connection; visible ASCII and blanks only.
+ * Host, Authorization, Content-* and what governs the connection; visible ASCII and blanks only; at
+ * most 32 KiB, names and values of all together.
  */
 void oneaccess_config_add_header(oneaccess_config *config, const char *name, const char *value);
 

@@ -153,7 +153,8 @@ pub extern "C" fn oneaccess_config_set_basic_auth(config: Option<&mut oneaccess_
 }
 
 /// Adds a header to every request, for example X-tenant-id. Not those that the library sets itself:
-/// Host, Authorization, Content-* and what governs the connection; visible ASCII and blanks only.
+/// Host, Authorization, Content-* and what governs the connection; visible ASCII and blanks only; at
+/// most 32 KiB, names and values of all together.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_add_header(
     config: Option<&mut oneaccess_config>,

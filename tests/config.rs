@@ -48,7 +48,22 @@ fn any_other_endpoint_is_refused_with_the_reason() {
         ("", "missing"),
         ("  ", "missing"),
         ("https://", "host is missing"),
-        ("ftp://example.com", "only https://"),
+        ("ftp://example.com", "only https:// is supported"),
+        ("unix:/run/socket", "only https:// is supported"),
+        ("unix:///run/socket", "only https:// is supported"),
+        ("/run/socket", "host is missing"),
+        ("//example.com", "host is missing"),
+        ("https:///example.com", "host is missing"),
+        ("https:/example.com", "write it as https://host"),
+        ("https:example.com", "write it as https://host"),
+        ("HTTPS//example.com", "write it as https://host"),
+        ("http//localhost", "write it as https://host"),
+        ("https://https://example.com", "write it as https://host"),
+        ("example.com/path:8443", "keep \"example.com:8443\""),
+        ("example.com:443/path:8443", "keep \"example.com:443\""),
+        ("example.com/path:x", "keep \"example.com\""),
+        ("exa mple.com/path", "blank"),
+        ("\"example.com\"", "host name, such as"),
         ("http://example.com", "loopback"),
         ("http://10.0.0.1", "loopback"),
         ("http://localhost.example.com", "loopback"),
@@ -66,7 +81,7 @@ fn any_other_endpoint_is_refused_with_the_reason() {
         ("[::1]x", ":"),
         ("[example.com]", "IPv6"),
         ("fe80::1%eth0", "port"),
-        ("exa mple.com", "host name"),
+        ("exa mple.com", "blank"),
         ("-a.example.com", "host name"),
         ("a..example.com", "host name"),
         ("bücher.example", "xn--"),
@@ -116,6 +131,27 @@ fn headers_that_the_library_governs_are_refused() {
         let error = refusal(&Config::new("example.com", "id", "secret").header(name, "x"));
         assert_eq!(error.kind(), ErrorKind::Argument, "{name:?}: {error}");
     }
+}
+
+#[test]
+fn headers_may_be_32_kib_long_together() {
+    let config = |name: usize, value: usize| {
+        let (name, value) = ("x".repeat(name), "y".repeat(value));
+        Config::new("example.com", "id", "secret").header(&name, &value).header("z", "")
+    };
+    for (name, value) in [((32 << 10) - 1, 0), (1, (32 << 10) - 2)] {
+        Client::new(&config(name, value)).expect("a client");
+    }
+    for (name, value) in [(100_000, 1), (1, 100_000), (32 << 10, 0), (1, (32 << 10) - 1)] {
+        let error = refusal(&config(name, value));
+        assert_eq!(error.kind(), ErrorKind::Argument);
+        assert_eq!(
+            error.to_string(),
+            "the headers are longer than 32 KiB, names and values together"
+        );
+    }
+    let blank = Config::new("example.com", "id", "secret").header(&" ".repeat(100_000), "x");
+    assert!(refusal(&blank).to_string().len() < 200, "it is not shown in full");
 }
 
 #[test]
@@ -204,7 +240,7 @@ fn a_fifo_that_takes_the_place_of_a_file_is_not_waited_for() {
         let config = support::config(&tenant).client_secret_file(&file).system_roots(false);
         std::thread::scope(|scope| {
             let swaps = scope.spawn(|| {
-                for _ in 0..3000 {
+                for _ in 0..300 {
                     std::fs::write(&next, "secret").expect("written");
                     std::fs::rename(&next, &file).expect("a file");
                     std::fs::hard_link(&fifo, &next).expect("a link");
