@@ -391,7 +391,8 @@ impl Endpoint {
         if text.contains(['?', '#']) {
             return refuse("leave out the query or fragment; the host is enough");
         }
-        if authority.contains('@') {
+        // Anywhere: a password with a slash in it must not be shown as host and port.
+        if text.contains('@') {
             return refuse("leave out the part before the @; credentials are separate settings");
         }
         let (host, port) = match parse_authority(authority) {
