@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind};
 
 const TOKEN_PATH: &str = "/api/v2/tenant/token";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// What nginx takes in all unless told otherwise, and less than the longest name that the http crate takes.
+const MAX_HEADERS_BYTES: usize = 32 << 10;
 
 /// The settings of a [`Client`](crate::Client). Mistakes are remembered, and reported by
 /// [`Client::new`](crate::Client::new).
@@ -135,8 +137,9 @@ impl Config {
     }
 
     /// Reads the client secret from this file, again before every request, so that a rotated
-    /// secret is used without anybody's doing. One trailing line break is not part of it.
-    /// Replaces the secret given to [`new`](Config::new).
+    /// secret is used without anybody's doing. A regular file of UTF-8 text, at most 64 KiB; a byte
+    /// order mark at its start and one trailing line break are not part of the secret. Replaces the
+    /// secret given to [`new`](Config::new).
     pub fn client_secret_file(mut self, path: impl Into<PathBuf>) -> Config {
         self.client_secret = Zeroizing::default();
         self.client_secret_file = Some(path.into());
@@ -151,9 +154,16 @@ impl Config {
     }
 
     /// Adds a header to every request, for example `X-tenant-id`. Not those that the library sets
-    /// itself: `Host`, `Authorization`, `Content-*` and what governs the connection.
+    /// itself: `Host`, `Authorization`, `Content-*` and what governs the connection. At most 32 KiB,
+    /// names and values of all together.
     pub fn header(mut self, name: &str, value: &str) -> Config {
+        let length = |(name, value): &(String, String)| name.len() + value.len();
+        let together = self.headers.iter().map(length).sum::<usize>() + name.len() + value.len();
         match check_header(name, value) {
+            Ok(()) if together > MAX_HEADERS_BYTES => {
+                let why = "the headers are longer than 32 KiB, names and values together";
+                self.mistake(ErrorKind::Argument, why);
+            }
             Ok(()) => self.headers.push((name.to_owned(), value.to_owned())),
             Err(why) => self.mistake(ErrorKind::Argument, why),
         }
@@ -177,13 +187,14 @@ impl Config {
         self
     }
 
-    /// Trusts the certificates in this PEM file besides the system's roots.
+    /// Trusts the certificates in this PEM file, at most 16 MiB, besides the system's roots.
     pub fn ca_file(mut self, pem_path: impl Into<PathBuf>) -> Config {
         self.ca_file = Some(pem_path.into());
         self
     }
 
-    /// Trusts the operating system's roots. Default: on. Off: only the CA file.
+    /// Trusts the operating system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name
+    /// instead. Default: on. Off: only the CA file.
     pub fn system_roots(mut self, on: bool) -> Config {
         self.system_roots = on;
         self
@@ -200,7 +211,10 @@ impl Config {
         self
     }
 
-    /// `None`, the default: the proxy that the environment names, read when the client is made.
+    /// `None`, the default: the proxy that the environment names when the client is made
+    /// (`https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`; `no_proxy`, `NO_PROXY`), by the rules
+    /// of curl 7.88. Beyond them, in `no_proxy` an entry may have a port, `*` may stand among others
+    /// and IPv6 addresses may have brackets; a value that is not usable is an error, never ignored.
     /// `Some("")`: no proxy. Otherwise `http://`, `https://`, `socks4://` or `socks5://`, with
     /// `user:password@` if the proxy wants them, percent-encoded.
     pub fn proxy(mut self, url: Option<&str>) -> Config {
@@ -304,16 +318,17 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
         "upgrade",
     ];
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let shown: String = name.chars().take(120).collect();
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("{name:?} is not a header name"));
+        return Err(format!("{shown:?} is not a header name"));
     }
     let lower = name.to_ascii_lowercase();
     if OURS.contains(&lower.as_str()) || lower.starts_with("content-") {
-        return Err(format!("the header {name} is set by the library itself"));
+        return Err(format!("the header {shown} is set by the library itself"));
     }
     if !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Err(format!(
-            "the value of the header {name} holds something else than visible ASCII and blanks"
+            "the value of the header {shown} holds something else than visible ASCII and blanks"
         ));
     }
     Ok(())
@@ -368,26 +383,31 @@ impl Endpoint {
         }
         let refuse =
             |why: &str| Err((ErrorKind::Config, format!("endpoint {}: {why}", shown(text))));
-        let (https, rest) = match text.split_once("://") {
-            None => (true, text),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
-            Some(_) => return refuse("only https:// is spoken here"),
+        let (https, rest) = match split_scheme(text) {
+            Ok(parts) => parts,
+            Err(why) => return refuse(why),
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if text.contains(['?', '#']) {
             return refuse("leave out the query or fragment; the host is enough");
         }
-        if authority.contains('@') {
+        // Anywhere: a password with a slash in it must not be shown as host and port.
+        if text.contains('@') {
             return refuse("leave out the part before the @; credentials are separate settings");
-        }
-        if !matches!(path, "" | "/") && path.trim_end_matches('/') != TOKEN_PATH {
-            return refuse(&format!("leave out the path; keep {}", shown(authority)));
         }
         let (host, port) = match parse_authority(authority) {
             Ok(parts) => parts,
             Err(why) => return refuse(&why),
         };
+        if !matches!(path, "" | "/") && path.trim_end_matches('/') != TOKEN_PATH {
+            // `host/path:port`
+            let at_end = path.rsplit_once(':').filter(|(_, end)| parse_port(end).is_ok());
+            let keep = match at_end {
+                Some((_, end)) if port.is_none() => format!("{authority}:{end}"),
+                _ => authority.to_owned(),
+            };
+            return refuse(&format!("leave out the path; keep {}", shown(&keep)));
+        }
         let endpoint = Endpoint { https, host, port };
         if !https && !endpoint.is_loopback() {
             return refuse(
@@ -401,6 +421,32 @@ impl Endpoint {
     fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
             || self.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+}
+
+/// Whether it is https, and what follows the scheme.
+fn split_scheme(text: &str) -> Result<(bool, &str), &'static str> {
+    const ONLY_HTTPS: &str = "only https:// is supported; the host of the tenant is enough";
+    if text.contains(char::is_whitespace) {
+        return Err("there is a blank in it");
+    }
+    let is = |word: &str, scheme| word.eq_ignore_ascii_case(scheme);
+    let (https, rest) = match text.split_once("://") {
+        None => (true, text),
+        Some((scheme, rest)) if is(scheme, "https") => (true, rest),
+        Some((scheme, rest)) if is(scheme, "http") => (false, rest),
+        Some(_) => return Err(ONLY_HTTPS),
+    };
+    match rest.split_once([':', '/']) {
+        // `https:/host`, `https//host`, `https://https://host`
+        Some((word, _)) if is(word, "https") || is(word, "http") => {
+            Err("write it as https://host, with one colon and two slashes")
+        }
+        // `unix:/run/socket`
+        Some((word, path)) if rest[word.len()..].starts_with(":/") && !path.is_empty() => {
+            Err(ONLY_HTTPS)
+        }
+        _ => Ok((https, rest)),
     }
 }
 
@@ -446,12 +492,13 @@ fn check_host(host: &str) -> Result<String, String> {
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            // Underscores: many a proxy in a container network has one in its name.
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if host.len() > 253 || !host.split('.').all(is_label) {
-        return Err("that is not a host name".to_owned());
+        return Err("that is not a host name, such as example.huaweioneaccess.com".to_owned());
     }
     let last = host.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {

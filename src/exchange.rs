@@ -1,8 +1,6 @@
 //! One request for a token: the form goes out, a `Grant` or an `Error` comes back. The only module
 //! that knows JSON and what OneAccess answers.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -13,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::file;
 use crate::redact::Redact;
 use crate::secret::{base64, percent_encode};
 use crate::system::Snapshot;
@@ -20,7 +19,7 @@ use crate::token::{Grant, Token};
 use crate::transport::{LARGEST_BODY, Reply, Transport};
 
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
-const LARGEST_SECRET: u64 = 64 << 10;
+const LARGEST_SECRET: usize = 64 << 10;
 /// When the answer does not say, or says nothing readable.
 const DEFAULT_LIFE: Duration = Duration::from_secs(300);
 const LONGEST_LIFE: f64 = i32::MAX as f64;
@@ -166,18 +165,10 @@ fn read_secret(path: &Path) -> Result<Secret, Error> {
         let path = path.display();
         Error::new(ErrorKind::Config, format!("the client secret file {path}: {why}"))
     };
-    // Opening a pipe could wait for ever.
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(unusable("it is not a regular file"));
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_SECRET as usize + 1));
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_SECRET + 1).read_to_end(&mut bytes))
-        // It may be just being replaced.
-        .map_err(|error| unusable(&error.to_string()).with_retryable(true))?;
-    if bytes.len() as u64 > LARGEST_SECRET {
-        return Err(unusable("it is longer than 64 KiB; is it the right file?"));
-    }
+    let bytes = file::read(path, LARGEST_SECRET).map_err(|error| {
+        // What the operating system says may pass: the file may be just being replaced.
+        unusable(&error.to_string()).with_retryable(error.raw_os_error().is_some())
+    })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8 text"))?;
     let line = text.strip_suffix('\n').unwrap_or(text);
     let secret = line.strip_suffix('\r').unwrap_or(line);

@@ -131,8 +131,9 @@ pub extern "C" fn oneaccess_config_new_from_env() -> Option<Box<oneaccess_config
 }
 
 /// Reads the client secret from this file, again before every request, so that a rotated secret is
-/// used without anybody's doing. One trailing line break is not part of it. Replaces the secret
-/// given to oneaccess_config_new(), which may be NULL then. Default: NULL, no file.
+/// used without anybody's doing. A regular file of UTF-8 text, at most 64 KiB; a byte order mark at
+/// its start and one trailing line break are not part of the secret. Replaces the secret given to
+/// oneaccess_config_new(), which may be NULL then. Default: NULL, no file.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_client_secret_file(
     config: Option<&mut oneaccess_config>,
@@ -152,7 +153,8 @@ pub extern "C" fn oneaccess_config_set_basic_auth(config: Option<&mut oneaccess_
 }
 
 /// Adds a header to every request, for example X-tenant-id. Not those that the library sets itself:
-/// Host, Authorization, Content-* and what governs the connection; visible ASCII and blanks only.
+/// Host, Authorization, Content-* and what governs the connection; visible ASCII and blanks only; at
+/// most 32 KiB, names and values of all together.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_add_header(
     config: Option<&mut oneaccess_config>,
@@ -192,8 +194,8 @@ pub extern "C" fn oneaccess_config_set_expiry_margin_s(
     });
 }
 
-/// Trusts the certificates in this PEM file besides the operating system's roots. Default: NULL,
-/// none. Use it for a tenant with a private CA; there is no way to switch verification off.
+/// Trusts the certificates in this PEM file, at most 16 MiB, besides the operating system's roots.
+/// Default: NULL, none. Use it for a tenant with a private CA; there is no way to switch verification off.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_ca_file(
     config: Option<&mut oneaccess_config>,
@@ -205,7 +207,8 @@ pub extern "C" fn oneaccess_config_set_ca_file(
     });
 }
 
-/// Trusts the operating system's roots, if on is not 0, and only the CA file otherwise. Default: 1.
+/// Trusts the operating system's roots, or those that SSL_CERT_FILE and SSL_CERT_DIR name instead, if
+/// on is not 0, and only the CA file otherwise. Default: 1.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_system_roots(
     config: Option<&mut oneaccess_config>,
@@ -234,9 +237,11 @@ pub extern "C" fn oneaccess_config_set_client_certificate_file(
 }
 
 /// NULL, the default: the proxy that the environment names when the client is made (https_proxy,
-/// HTTPS_PROXY, all_proxy, ALL_PROXY; no_proxy, NO_PROXY), as curl reads it. "": no proxy. Else
-/// http://, https://, socks4:// or socks5:// with `user:password@` if the proxy wants them,
-/// percent-encoded; it is then used for every host.
+/// HTTPS_PROXY, all_proxy, ALL_PROXY; no_proxy, NO_PROXY), by the rules of curl 7.88. Beyond them, in
+/// no_proxy an entry may have a port, `*` may stand among others and IPv6 addresses may have brackets;
+/// a value that is not usable is an error, never ignored. "": no proxy. Else http://, https://,
+/// socks4:// or socks5:// with `user:password@` if the proxy wants them, percent-encoded; it is then
+/// used for every host.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_proxy(
     config: Option<&mut oneaccess_config>,

@@ -31,6 +31,7 @@ mod error;
 mod exchange;
 #[cfg(feature = "capi")]
 mod ffi;
+mod file;
 mod recent;
 mod redact;
 mod secret;

@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::process::Command;
 use std::time::Duration;
 
 use oneaccess::{Client, Config, Error, ErrorKind};
+use support::child::{in_child, plain};
+use support::native::succeed;
 use support::tenant::Tenant;
 
 fn refusal(config: &Config) -> Error {
@@ -45,7 +48,22 @@ fn any_other_endpoint_is_refused_with_the_reason() {
         ("", "missing"),
         ("  ", "missing"),
         ("https://", "host is missing"),
-        ("ftp://example.com", "only https://"),
+        ("ftp://example.com", "only https:// is supported"),
+        ("unix:/run/socket", "only https:// is supported"),
+        ("unix:///run/socket", "only https:// is supported"),
+        ("/run/socket", "host is missing"),
+        ("//example.com", "host is missing"),
+        ("https:///example.com", "host is missing"),
+        ("https:/example.com", "write it as https://host"),
+        ("https:example.com", "write it as https://host"),
+        ("HTTPS//example.com", "write it as https://host"),
+        ("http//localhost", "write it as https://host"),
+        ("https://https://example.com", "write it as https://host"),
+        ("example.com/path:8443", "keep \"example.com:8443\""),
+        ("example.com:443/path:8443", "keep \"example.com:443\""),
+        ("example.com/path:x", "keep \"example.com\""),
+        ("exa mple.com/path", "blank"),
+        ("\"example.com\"", "host name, such as"),
         ("http://example.com", "loopback"),
         ("http://10.0.0.1", "loopback"),
         ("http://localhost.example.com", "loopback"),
@@ -63,7 +81,7 @@ fn any_other_endpoint_is_refused_with_the_reason() {
         ("[::1]x", ":"),
         ("[example.com]", "IPv6"),
         ("fe80::1%eth0", "port"),
-        ("exa mple.com", "host name"),
+        ("exa mple.com", "blank"),
         ("-a.example.com", "host name"),
         ("a..example.com", "host name"),
         ("bücher.example", "xn--"),
@@ -78,9 +96,10 @@ fn any_other_endpoint_is_refused_with_the_reason() {
         let kind = if empty { ErrorKind::Argument } else { ErrorKind::Config };
         assert_eq!(error.kind(), kind, "{written:?}: {error}");
     }
-    let leaky =
-        refusal(&Config::new("me:hunter2@example.com/?key=hunter3#hunter4", "id", "secret"));
-    assert!(!leaky.to_string().contains("hunter"), "{leaky}");
+    for leaky in ["me:hunter2@example.com/?key=hunter3#hunter4", "me:hunter2/hunter3@example.com"] {
+        let error = refusal(&Config::new(leaky, "id", "secret"));
+        assert!(!error.to_string().contains("hunter"), "{error}");
+    }
 }
 
 #[test]
@@ -113,6 +132,27 @@ fn headers_that_the_library_governs_are_refused() {
         let error = refusal(&Config::new("example.com", "id", "secret").header(name, "x"));
         assert_eq!(error.kind(), ErrorKind::Argument, "{name:?}: {error}");
     }
+}
+
+#[test]
+fn headers_may_be_32_kib_long_together() {
+    let config = |name: usize, value: usize| {
+        let (name, value) = ("x".repeat(name), "y".repeat(value));
+        Config::new("example.com", "id", "secret").header(&name, &value).header("z", "")
+    };
+    for (name, value) in [((32 << 10) - 1, 0), (1, (32 << 10) - 2)] {
+        Client::new(&config(name, value)).expect("a client");
+    }
+    for (name, value) in [(100_000, 1), (1, 100_000), (32 << 10, 0), (1, (32 << 10) - 1)] {
+        let error = refusal(&config(name, value));
+        assert_eq!(error.kind(), ErrorKind::Argument);
+        assert_eq!(
+            error.to_string(),
+            "the headers are longer than 32 KiB, names and values together"
+        );
+    }
+    let blank = Config::new("example.com", "id", "secret").header(&" ".repeat(100_000), "x");
+    assert!(refusal(&blank).to_string().len() < 200, "it is not shown in full");
 }
 
 #[test]
@@ -151,15 +191,69 @@ fn a_secret_file_is_a_line_of_text() {
     write("");
     let error = refusal(&config);
     assert!(error.to_string().contains("empty") && error.is_retryable(), "{error}");
-    std::fs::write(&file, [0xff, 0xfe]).expect("written");
+    std::fs::write(&file, b"\xfcber").expect("written");
     assert!(refusal(&config).to_string().contains("not UTF-8"));
-    std::fs::write(&file, vec![b'x'; 70_000]).expect("written");
-    assert!(refusal(&config).to_string().contains("64 KiB"));
-    // A pipe would be waited for, and empty the next time.
     std::fs::remove_file(&file).expect("removed");
-    let made = std::process::Command::new("mkfifo").arg(&file).status();
-    if made.is_ok_and(|status| status.success()) {
-        assert!(refusal(&config).to_string().contains("not a regular file"));
-        assert!(refusal(&config.ca_file(&file)).to_string().contains("not a regular file"));
+    let error = refusal(&config);
+    assert!(error.to_string().contains("No such file") && error.is_retryable(), "{error}");
+}
+
+#[test]
+fn a_secret_file_may_start_with_a_byte_order_mark() {
+    let tenant = Tenant::start();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("secret");
+    let config = support::config(&tenant).client_secret_file(&file);
+    std::fs::write(&file, format!("\u{feff}{}\r\n", tenant.client_secret())).expect("written");
+    Client::new(&config).expect("a client").token().expect("a token");
+    for bytes in [b"\xff\xfes\0", b"\xfe\xff\0s"] {
+        std::fs::write(&file, bytes).expect("written");
+        let error = refusal(&config);
+        assert!(error.to_string().contains("it is UTF-16 text; save it as UTF-8"), "{error}");
+        assert!(!error.is_retryable());
     }
+    std::fs::write(&file, "\u{feff}\n").expect("written");
+    assert!(refusal(&config).to_string().contains("it is empty"));
+}
+
+#[test]
+fn a_secret_file_may_be_64_kib_long() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("secret");
+    let config = Config::new("example.com", "id", "").client_secret_file(&file);
+    std::fs::write(&file, vec![b'x'; 64 << 10]).expect("written");
+    Client::new(&config).expect("a client");
+    std::fs::write(&file, vec![b'x'; (64 << 10) + 1]).expect("written");
+    assert!(refusal(&config).to_string().contains("it is longer than 64 KiB"));
+    for (path, why) in [("/dev/zero", "not a regular file"), ("/", "it is a directory")] {
+        let error = refusal(&config.clone().client_secret_file(path));
+        assert!(error.to_string().contains(why) && !error.is_retryable(), "{error}");
+    }
+}
+
+#[test]
+fn a_fifo_that_takes_the_place_of_a_file_is_not_waited_for() {
+    in_child(plain, || {
+        let tenant = Tenant::start();
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let [file, fifo, next] = ["secret", "fifo", "next"].map(|name| folder.path().join(name));
+        succeed(Command::new("mkfifo").arg(&fifo));
+        let config = support::config(&tenant).client_secret_file(&file).system_roots(false);
+        std::thread::scope(|scope| {
+            let swaps = scope.spawn(|| {
+                for _ in 0..300 {
+                    std::fs::write(&next, "secret").expect("written");
+                    std::fs::rename(&next, &file).expect("a file");
+                    std::fs::hard_link(&fifo, &next).expect("a link");
+                    std::fs::rename(&next, &file).expect("a FIFO");
+                }
+            });
+            while !swaps.is_finished() {
+                if let Err(error) = Client::new(&config) {
+                    let retried = error.is_retryable();
+                    assert!(retried || error.to_string().contains("not a regular file"), "{error}");
+                }
+            }
+        });
+    });
 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use oneaccess::{Client, Config, Error, ErrorKind};
@@ -124,10 +125,10 @@ fn microsocks_carries_the_connection_and_never_sees_the_secret() {
     }
     let (tenant, proxy) = (Tenant::start(), microsocks(&[]));
     let relay = Relay::to(proxy.port(), Fault::None);
-    for scheme in ["socks5h", "SOCKS5h", "socks5", "socks"] {
+    for scheme in ["socks5h", "SOCKS5h", "socks5"] {
         token(&through(&tenant, &format!("{scheme}://127.0.0.1:{}", relay.port())));
     }
-    assert_eq!(relay.server.connections(), 4);
+    assert_eq!(relay.server.connections(), 3);
     saw_no_secret(&tenant, &relay.client_bytes());
 }
 
@@ -286,7 +287,7 @@ fn a_proxy_url_that_means_nothing_is_refused_without_its_password() {
         "http://walter:p4ss@proxy:99999",
         "http://walter:p4ss@",
         "http://walter:p4ss@pro xy:1",
-        "http://walter:p4ss@proxy:1/path",
+        "http://walter:p4ss@proxy:1/pa th",
         "http://walter:p4ss@proxy:port",
         "http://walter:p4?ss@proxy:port",
         "http://walter:p4#ss@proxy:port",
@@ -427,6 +428,12 @@ fn the_environment_is_read_once_and_gives_way_to_the_configuration() {
 }
 
 #[test]
+fn a_proxy_host_may_have_an_underscore() {
+    let config = Config::new("tenant.example", "id", "secret");
+    Client::new(&config.proxy(Some("http://squid_proxy:3128"))).expect("a client");
+}
+
+#[test]
 fn a_bad_variable_is_refused_by_its_name() {
     in_child(plain, || {
         for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
@@ -439,6 +446,303 @@ fn a_bad_variable_is_refused_by_its_name() {
                 assert!(!text.contains("p4ss"), "{text}");
             }
         }
+    });
+}
+
+/// A proxy that allows nothing, at once.
+fn refusing() -> Server {
+    Server::start(|mut client| {
+        let _ = client.read(&mut [0; 4096]);
+        let _ = client.write_all(b"HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n");
+    })
+}
+
+/// What became of requests to these hosts: the scheme of the proxy that they went through, whose port
+/// is given, or `1080`, `direct`, `refused`.
+fn ours(variables: &[(&str, &str)], port: u16, hosts: &[&str]) -> Vec<String> {
+    set_only(variables);
+    // Reading the system's roots would take most of the time.
+    let tenant = Tenant::start();
+    let config = |host: &&str| by_environment(host).ca_file(tenant.ca_file()).system_roots(false);
+    let clients: Vec<_> = hosts.iter().map(|host| Client::new(&config(host))).collect();
+    let outcome = |client: &Result<Client, Error>| {
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => return ("refused", error.to_string()),
+        };
+        // Time for one attempt, whose end does not matter; without any, no peer is named.
+        for time in [90, 900, 9000] {
+            let error = client.token_within(Duration::from_millis(time)).expect_err("no token");
+            let text = error.to_string();
+            for scheme in ["http", "https", "socks4", "socks4a", "socks5", "socks5h"] {
+                if text.contains(&format!("{scheme}://127.0.0.1:{port}")) {
+                    return (scheme, text);
+                }
+            }
+            if text.contains("127.0.0.1:1080") {
+                return ("1080", text);
+            }
+            if error.kind() == ErrorKind::Transport || text.contains(":443") {
+                return ("direct", text);
+            }
+        }
+        panic!("no attempt within 9 seconds");
+    };
+    std::thread::scope(|scope| {
+        let asked = clients.iter().map(|client| scope.spawn(|| outcome(client)));
+        let asked: Vec<_> = asked.collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, (&str, String)>| {
+            thread.join().expect("an outcome").0.to_owned()
+        };
+        asked.into_iter().map(join).collect()
+    })
+}
+
+/// The same of the installed curl.
+fn curls(variables: &[(&str, &str)], hosts: &[&str]) -> Vec<String> {
+    let mut curl = std::process::Command::new("curl");
+    // Whatever is not sent to a proxy goes to a port where nobody listens.
+    curl.args(["--disable", "--silent", "--globoff", "--connect-to", "::127.0.0.1:1"]);
+    curl.args(["--write-out", "%{http_connect} %{exitcode} %{errormsg}\n"]);
+    for name in VARIABLES {
+        curl.env_remove(name);
+    }
+    curl.envs(variables.iter().copied()).args(hosts.iter().map(|host| format!("https://{host}/")));
+    let output = curl.output().expect("it starts");
+    let outcome = |line: &str| match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
+        ["403", ..] => "http".to_owned(),
+        [_, "35", _] => "https".to_owned(),
+        [_, "97", why] if why.contains("SOCKS4") => "socks4".to_owned(),
+        [_, "97", why] if why.contains("SOCKS5") => "socks5".to_owned(),
+        [_, _, why] if why.contains("port 1080") => "1080".to_owned(),
+        [_, "5", _] => "refused".to_owned(),
+        [_, "7", why] if why.contains("proxy scheme") => "refused".to_owned(),
+        [_, "7", _] => "direct".to_owned(),
+        _ => format!("unexpected: {line}"),
+    };
+    String::from_utf8_lossy(&output.stdout).lines().map(outcome).collect()
+}
+
+/// Since then NO_PROXY knows networks; 7.88 is the oldest that was compared.
+fn has_curl() -> bool {
+    let output = std::process::Command::new("curl").arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    let version = text.split(' ').nth(1).unwrap_or_default();
+    let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    let is_new = parts >= vec![7, 88];
+    if !is_new {
+        support::native::skip(&format!("there is no curl 7.88 or newer but {version:?}"));
+    }
+    is_new
+}
+
+/// Differences that the reason does not excuse, of a row with these hosts.
+fn differences(
+    row: &str,
+    why: &str,
+    hosts: &[&str],
+    ours: &[String],
+    curls: &[String],
+) -> Vec<String> {
+    assert_eq!((ours.len(), curls.len()), (hosts.len(), hosts.len()), "{row}");
+    let pairs = hosts.iter().zip(ours.iter().zip(curls));
+    let differ = pairs.filter(|(_, (ours, curls))| ours != curls);
+    let told = differ.map(|(host, (ours, curls))| format!("{row} {host}: {ours}, curl {curls}"));
+    let told: Vec<_> = told.collect();
+    for difference in told.iter().filter(|_| !why.is_empty()) {
+        println!("{difference} ({why})");
+    }
+    if why.is_empty() { told } else { Vec::new() }
+}
+
+#[test]
+fn no_proxy_is_read_as_curl_reads_it() {
+    const HOSTS: [&str; 8] = [
+        "tenant.localhost",
+        "a.tenant.localhost",
+        "xtenant.localhost",
+        "LOCALHOST",
+        "127.0.0.9",
+        "127.0.0.1",
+        "[::1]",
+        "[2001:db8::1]",
+    ];
+    const STAR: &str = "beyond curl: * may stand among others";
+    const PORT: &str = "beyond curl: an entry may have a port";
+    const BRACKETS: &str = "beyond curl: IPv6 addresses may have brackets";
+    const IPV6: &str = "curl before 8 compares IPv6 addresses as texts";
+    const STRICT: &str = "later versions of curl refuse it too";
+    if !has_curl() {
+        return;
+    }
+    in_child(plain, || {
+        let proxy = refusing();
+        let url = format!("http://127.0.0.1:{}", proxy.port());
+        let mut wrong = Vec::new();
+        for (list, why) in [
+            ("", ""),
+            ("*", ""),
+            ("*,x", STAR),
+            ("x,*", STAR),
+            (" * ", STAR),
+            ("**", ""),
+            ("*.localhost", ""),
+            ("*localhost", ""),
+            ("tenant.localhost", ""),
+            (".tenant.localhost", ""),
+            ("..tenant.localhost", ""),
+            ("tenant.localhost.", ""),
+            (".tenant.localhost.", ""),
+            ("tenant.localhost..", ""),
+            ("TENANT.localhost", ""),
+            ("localhost", ""),
+            (".", ""),
+            ("..", ""),
+            (",", ""),
+            ("x,tenant.localhost", ""),
+            ("x, tenant.localhost", ""),
+            ("x ,tenant.localhost", ""),
+            ("x tenant.localhost", ""),
+            ("x\ttenant.localhost", ""),
+            ("x,,tenant.localhost,", ""),
+            ("x;tenant.localhost", ""),
+            ("tenant.localhost/8", ""),
+            ("tenant.localhost:443", PORT),
+            ("tenant.localhost:444", ""),
+            ("https://tenant.localhost", ""),
+            ("127.0.0.9", ""),
+            (".127.0.0.9", ""),
+            ("127.0.0.9.", ""),
+            ("127.0.0.9:443", PORT),
+            ("127.0.0.9:444", ""),
+            ("127.0.0", ""),
+            ("0.0.9", ""),
+            ("127.9", ""),
+            ("127.0.0.0/8", ""),
+            ("127.0.0.0/29", ""),
+            ("127.0.0.8/29", ""),
+            ("127.0.0.9/32", ""),
+            ("127.0.0.9/33", ""),
+            ("127.0.0.9/0", ""),
+            ("0.0.0.0/0", ""),
+            ("127.0.0.9/08", ""),
+            ("127.0.0.9/+8", ""),
+            ("127.0.0.9/-8", ""),
+            ("127.0.0.9/", STRICT),
+            ("127.0.0.9/x", STRICT),
+            ("127.0.0.9/8x", STRICT),
+            ("127.0.0.9/8/8", STRICT),
+            ("127.0.0.9/ 8", STRICT),
+            ("/0", ""),
+            ("/", ""),
+            ("::1", IPV6),
+            ("0:0:0:0:0:0:0:1", IPV6),
+            ("2001:db8::1", ""),
+            ("2001:DB8::1", ""),
+            ("2001:db8::/32", IPV6),
+            ("2001:db8::/33", IPV6),
+            ("2001:db9::/32", ""),
+            ("2001:db8::1/128", IPV6),
+            ("2001:db8::1/129", ""),
+            ("2001:db8::1/0", IPV6),
+            ("::/0", ""),
+            ("[::1]", BRACKETS),
+            ("[::1]:443", BRACKETS),
+            ("[::1]:444", ""),
+            ("[2001:db8::]/32", ""),
+        ] {
+            let variables = [("https_proxy", url.as_str()), ("no_proxy", list)];
+            let ours = ours(&variables, proxy.port(), &HOSTS);
+            let curls = curls(&variables, &HOSTS);
+            wrong.extend(differences(&format!("no_proxy={list:?}"), why, &HOSTS, &ours, &curls));
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    });
+}
+
+#[test]
+fn a_proxy_variable_is_read_as_curl_reads_it() {
+    const BLANKS: &str = "beyond curl: blanks around it";
+    const GUESSED: &str = "refused where curl guesses";
+    const PASSWORD: &str = "a password with a special character: curl sends it to another host";
+    if !has_curl() {
+        return;
+    }
+    in_child(plain, || {
+        let proxy = refusing();
+        let host = ["127.0.0.9"];
+        let mut wrong = Vec::new();
+        let mut compare = |name: &str, value: &str, why: &str| {
+            let value = value.replace("PROXY", &format!("127.0.0.1:{}", proxy.port()));
+            let value = value.replace("PORT", &proxy.port().to_string());
+            let variables = [(name, value.as_str())];
+            let ours = ours(&variables, proxy.port(), &host);
+            let curls = curls(&variables, &host);
+            wrong.extend(differences(&format!("{name}={value:?}"), why, &host, &ours, &curls));
+        };
+        for name in VARIABLES {
+            compare(name, "http://PROXY", "");
+        }
+        for (value, why) in [
+            ("PROXY", ""),
+            ("HTTP://PROXY", ""),
+            ("http://PROXY/", ""),
+            ("http://PROXY/path", ""),
+            ("http://PROXY/path?query#fragment", ""),
+            ("http://PROXY?query", ""),
+            ("http://PROXY#fragment", ""),
+            ("PROXY/path", ""),
+            ("PROXY?query", ""),
+            ("http://u:p@PROXY/path", ""),
+            ("http://u:p@PROXY//path", ""),
+            ("http://@PROXY", ""),
+            ("http://:@PROXY", ""),
+            ("http://u@PROXY", ""),
+            ("http://:p@PROXY", ""),
+            ("http://u:p/x@PROXY", ""),
+            ("http://u:p?x@PROXY", ""),
+            ("http://u:p#x@PROXY", ""),
+            ("http://u@x:p@PROXY", ""),
+            ("http://u:p p@PROXY", ""),
+            ("http://PROXY/@x", PASSWORD),
+            ("http://PROXY?a@x", PASSWORD),
+            ("http://u:p%zz@PROXY", GUESSED),
+            ("http://PROXY/a b", ""),
+            ("http://a b:PORT", ""),
+            (" http://PROXY", BLANKS),
+            ("http://PROXY ", BLANKS),
+            ("http://127.0.0.1", ""),
+            ("127.0.0.1", ""),
+            ("http://127.0.0.1:", GUESSED),
+            ("http://127.0.0.1:0", GUESSED),
+            ("http://127.0.0.1:99999", ""),
+            ("http://127.0.0.1:0PORT", ""),
+            ("http://PROXYx", ""),
+            ("http://PROXY,x", ""),
+            ("http://PROXY;x", ""),
+            ("\"http://PROXY\"", ""),
+            ("http://127.1:PORT", GUESSED),
+            ("http://0x7f.1:PORT", GUESSED),
+            ("http://[127.0.0.1]:PORT", ""),
+            ("http:PROXY", ""),
+            ("http:/PROXY", GUESSED),
+            ("http:///PROXY", GUESSED),
+            ("//PROXY", ""),
+            ("://PROXY", ""),
+            ("http://", ""),
+            ("https://PROXY", ""),
+            ("socks://PROXY", ""),
+            ("socks4://PROXY", ""),
+            ("socks5://PROXY", ""),
+            ("SOCKS5://PROXY", ""),
+            ("socks6://PROXY", ""),
+            ("ftp://PROXY", ""),
+            ("x://PROXY", ""),
+        ] {
+            compare("https_proxy", value, why);
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     });
 }
 
@@ -460,7 +764,8 @@ fn no_proxy_names_hosts_domains_ports_addresses_and_networks() {
             ("127.0.0.0/8", "127.0.0.9:1", true),
             ("127.0.0.0/29", "127.0.0.9:1", false),
             ("127.0.0.8/29", "127.0.0.9:1", true),
-            ("0.0.0.0/0", "127.0.0.9:1", true),
+            ("0.0.0.0/0", "127.0.0.9:1", false),
+            ("127.0.0.9/0", "127.0.0.9:1", true),
             ("127.0.0.0/33", "127.0.0.9:1", false),
             ("127.0.0.9/32", "127.0.0.9:1", true),
             ("::/0", "127.0.0.9:1", false),

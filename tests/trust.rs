@@ -340,9 +340,119 @@ fn the_systems_roots_are_where_the_environment_says() {
         token(&config.clone().ca_file(tenant.ca_file()));
         set_env("SSL_CERT_DIR", None);
         set_env("SSL_CERT_FILE", Some("/nowhere/ca.pem"));
-        says(&refused(&config).to_string(), &["no trusted certificates", "/nowhere/ca.pem"]);
-        token(&config.ca_file(tenant.ca_file()));
+        says(&refused(&config).to_string(), &["SSL_CERT_FILE", "/nowhere/ca.pem: No such file"]);
+        token(&config.clone().ca_file(tenant.ca_file()));
+        // As for curl, empty is not set.
+        set_env("SSL_CERT_FILE", Some(""));
+        set_env("SSL_CERT_DIR", folder.path().to_str());
+        token(&config);
     });
+}
+
+fn fifo(folder: &TempDir, name: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    succeed(Command::new("mkfifo").arg(&path));
+    path
+}
+
+/// Longer than any file of certificates, without taking room on the disk.
+fn too_long(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("long");
+    let file = fs::File::create(&path).expect("a file");
+    file.set_len((16 << 20) + 1).expect("a length");
+    path
+}
+
+#[test]
+fn a_file_that_never_ends_is_refused_at_once() {
+    in_child(plain, || {
+        let folder = folder();
+        let (certificate, key) = Ca::new().server(&["x"]).write(folder.path(), "one");
+        for (path, why) in [
+            (fifo(&folder, "fifo"), "it is not a regular file"),
+            ("/dev/zero".into(), "it is not a regular file"),
+            (too_long(&folder), "it is longer than 16 MiB"),
+        ] {
+            let name = path.to_str().expect("UTF-8");
+            let says = |config: &Config, what: &str| {
+                says(&refused(config).to_string(), &[&format!("{what} {name}: {why}")]);
+            };
+            says(&at(1).ca_file(&path), "the CA file");
+            says(&at(1).client_certificate_file(&path, &key), "the client certificate file");
+            says(&at(1).client_certificate_file(&certificate, &path), "the client key file");
+            set_env("SSL_CERT_FILE", Some(name));
+            says(&at(1), "SSL_CERT_FILE names a file that is not usable,");
+            set_env("SSL_CERT_FILE", None);
+        }
+    });
+}
+
+#[test]
+fn what_is_no_certificate_in_the_folder_is_skipped() {
+    in_child(plain, || {
+        let tenant = Tenant::start();
+        let folder = folder();
+        fifo(&folder, "fifo");
+        too_long(&folder);
+        for (target, link) in [("/dev/zero", "zero"), ("fifo", "link"), ("/nowhere", "nowhere")] {
+            std::os::unix::fs::symlink(target, folder.path().join(link)).expect("a link");
+        }
+        write(&folder, "garbage", "garbage");
+        set_env("SSL_CERT_DIR", folder.path().to_str());
+        says(&refused(&at(1)).to_string(), &["no trusted certificates", "longer than 16 MiB"]);
+        write(&folder, "ca.pem", tenant.ca_pem());
+        let (id, secret) = (tenant.client_id(), tenant.client_secret());
+        token(&Config::new(&tenant.endpoint(), &id, &secret).proxy(Some("")));
+    });
+}
+
+#[test]
+fn an_unusable_ssl_cert_file_is_named_in_the_error() {
+    in_child(plain, || {
+        let tenant = Tenant::start();
+        let folder = folder();
+        let other = write(&folder, "other.pem", Tenant::start().ca_pem());
+        for (path, why) in [
+            ("/nowhere/ca.pem", "No such file"),
+            ("/dev/null", "not a regular file"),
+            ("/etc", "it is a directory"),
+            (write(&folder, "empty", "").to_str().expect("UTF-8"), "no certificate"),
+        ] {
+            set_env("SSL_CERT_FILE", Some(path));
+            let named = ["the environment variable SSL_CERT_FILE", path, why];
+            says(&refused(&at(tenant.port())).to_string(), &named);
+            // It could be what the tenant needs.
+            says(&distrust(&at(tenant.port()).ca_file(&other)), &named);
+            let text = distrust(&at(tenant.port()).ca_file(&other).system_roots(false));
+            assert!(!text.contains("SSL_CERT_FILE"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_and_utf16_is_told() {
+    let tenant = Tenant::builder().require_client_certificate().start();
+    let folder = folder();
+    let utf8 = |name: &str, text: &str| write(&folder, name, format!("\u{feff}{text}"));
+    let utf16 = |name: &str, mark: [u8; 2], order: fn(u16) -> [u8; 2], text: &str| {
+        let units: Vec<u8> = text.encode_utf16().flat_map(order).collect();
+        write(&folder, name, [&mark[..], &units].concat())
+    };
+    let (certificate, key) = tenant.client_certificate_files();
+    let read = |path| fs::read_to_string(path).expect("a file");
+    let (certificate, key) = (read(certificate), read(key));
+    let config = support::config(&tenant).ca_file(utf8("ca.pem", tenant.ca_pem()));
+    let mine = (utf8("certificate", &certificate), utf8("key", &key));
+    token(&config.clone().client_certificate_file(&mine.0, &mine.1));
+
+    for config in [
+        config.clone().ca_file(utf16("little", [0xff, 0xfe], u16::to_le_bytes, tenant.ca_pem())),
+        config.clone().ca_file(utf16("big", [0xfe, 0xff], u16::to_be_bytes, tenant.ca_pem())),
+        config
+            .client_certificate_file(&mine.0, utf16("key16", [0xff, 0xfe], u16::to_le_bytes, &key)),
+    ] {
+        says(&refused(&config).to_string(), &["it is UTF-16 text; save it as UTF-8"]);
+    }
 }
 
 #[test]
@@ -465,7 +575,7 @@ fn a_ca_file_that_cannot_be_used_is_refused_at_once() {
     let unfinished: String = tenant.ca_pem().lines().take(3).collect::<Vec<_>>().join("\n");
     let rows = [
         (folder.path().join("nowhere.pem"), "No such file"),
-        (folder.path().to_owned(), "Is a directory"),
+        (folder.path().to_owned(), "it is a directory"),
         (write(&folder, "empty", ""), "no certificate"),
         (write(&folder, "garbage", "garbage"), "no certificate"),
         (write(&folder, "der", der), "no certificate"),

@@ -101,14 +101,20 @@ impl Transport {
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let start = system::now().boot;
-        let first = self.post_once(headers, body, timeout);
-        match &first {
-            Err(error) if error.kind() == ErrorKind::Tls && self.reload_trust() => {
-                let left = timeout.saturating_sub(system::now().boot.saturating_sub(start));
-                if left.is_zero() { first } else { self.post_once(headers, body, left) }
+        let mut reply = self.post_once(headers, body, timeout);
+        let is_tls = |error: &Error| error.kind() == ErrorKind::Tls;
+        if reply.as_ref().is_err_and(is_tls) && self.reload_trust() {
+            let left = timeout.saturating_sub(system::now().boot.saturating_sub(start));
+            if !left.is_zero() {
+                reply = self.post_once(headers, body, left);
             }
-            _ => first,
         }
+        // The certificate that is missing may be in there.
+        let unread = || self.config.system_roots.then(trust::unusable_variable).flatten();
+        reply.map_err(|error| match is_tls(&error).then(unread).flatten() {
+            Some(why) => Error::new(ErrorKind::Tls, format!("{error} ({why})")),
+            None => error,
+        })
     }
 
     /// Interrupts what is under way and refuses what comes.

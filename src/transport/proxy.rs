@@ -1,4 +1,5 @@
-//! Which proxy a request goes through, read as curl reads it.
+//! Which proxy a request goes through, by the rules of curl 7.88; `tests/proxies.rs` compares, and
+//! lists the differences on purpose.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -71,19 +72,20 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
         |why: &str| Error::new(ErrorKind::Config, format!("{source} is not usable: {why}"));
     let (scheme, rest) = url.trim().split_once("://").unwrap_or(("http", url.trim()));
     let scheme = match scheme.to_ascii_lowercase() {
-        scheme if scheme == "socks" => "socks5".to_owned(),
+        scheme if scheme == "socks" => "socks4".to_owned(),
         scheme => scheme,
     };
     if !["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&scheme.as_str()) {
         return Err(refuse("a proxy is http, https, socks4, socks4a, socks5 or socks5h"));
     }
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (rest, ignored) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (user, authority) = match rest.rsplit_once('@') {
         Some((user, authority)) => (Some(user), authority),
         None => (None, rest),
     };
-    let is_special = |c: char| "/?#[]@\\".contains(c) || c.is_whitespace();
-    if user.is_some_and(|user| user.contains(is_special)) {
+    let is_special = |c: char| "[]@\\".contains(c) || c.is_whitespace();
+    // A password with a slash in it: curl takes what stands before the slash for host and port.
+    if user.is_some_and(|user| user.contains(is_special)) || ignored.contains(is_special) {
         return Err(refuse("percent-encode what is special in user and password"));
     }
     let (host, port) = parse_authority(authority).map_err(|_| {
@@ -101,37 +103,34 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
     Ok(Proxy { ureq, name })
 }
 
-/// Whether a `NO_PROXY` list names the endpoint: hosts, domains with all below them, addresses,
-/// networks (`10.0.0.0/8`), each with a port or without; `*` names everything.
+/// Whether a `NO_PROXY` list names the endpoint: hosts, domains with all below them, addresses, networks
+/// (`10.0.0.0/8`). Beyond curl an entry may have a port, `*` may stand among others, and IPv6 addresses
+/// may have brackets.
 fn is_excepted(list: &str, endpoint: &Endpoint) -> bool {
-    list.split([',', ' ', '\t'])
-        .filter(|entry| !entry.is_empty())
-        .any(|entry| entry == "*" || names(entry, endpoint))
+    list.split([',', ' ', '\t']).any(|entry| entry == "*" || names(entry, endpoint))
 }
 
 fn names(entry: &str, endpoint: &Endpoint) -> bool {
-    let host = endpoint.host().trim_end_matches('.');
+    let host = endpoint.host();
+    let mut pattern = entry;
     if let Ok(address) = host.parse::<IpAddr>() {
         if let Some((network, bits)) = entry.split_once('/') {
             return is_within(address, network, bits);
         }
+    } else {
+        // One dot after a domain means nothing, nor does one before it.
+        pattern = pattern.strip_suffix('.').unwrap_or(pattern);
+        pattern = pattern.strip_prefix('.').unwrap_or(pattern);
     }
-    let Ok((pattern, port)) = parse_authority(entry.trim_matches('.')) else {
+    let Ok((pattern, port)) = parse_authority(pattern) else {
         return false;
     };
-    if port.is_some_and(|port| port != endpoint.port()) {
-        return false;
-    }
-    let pattern = pattern.trim_matches(['[', ']']);
-    match (host.parse::<IpAddr>(), pattern.parse::<IpAddr>()) {
-        (Ok(host), Ok(pattern)) => host == pattern,
-        (Err(_), Err(_)) => {
-            host == pattern || host.strip_suffix(pattern).is_some_and(|above| above.ends_with('.'))
-        }
-        _ => false,
-    }
+    let is_above = || host.strip_suffix(&pattern).is_some_and(|rest| rest.ends_with('.'));
+    port.is_none_or(|port| port == endpoint.port())
+        && (pattern.trim_matches(['[', ']']) == host || is_above())
 }
 
+/// 0 bits are all bits, as for curl: `10.1.2.3/0` names one address, and `0.0.0.0/0` hardly any.
 fn is_within(address: IpAddr, network: &str, bits: &str) -> bool {
     let number = |address: IpAddr| match address {
         IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
@@ -141,6 +140,7 @@ fn is_within(address: IpAddr, network: &str, bits: &str) -> bool {
         return false;
     };
     let ((address, width), (network, network_width)) = (number(address), number(network));
+    let bits = if bits == 0 { width } else { bits };
     let differing = (address ^ network).leading_zeros();
     width == network_width && bits <= width && differing >= bits
 }

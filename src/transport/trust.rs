@@ -1,7 +1,8 @@
 //! Who is trusted and who we are: roots, the CA file, the client's certificate.
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,14 +11,16 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, RootCertStore};
-use rustls_native_certs::CertificateResult;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::file;
 
-const LARGEST_FILE: u64 = 16 << 20;
+const LARGEST_FILE: usize = 16 << 20;
+const NO_CERTIFICATE: &str =
+    "there is no certificate in it (a line -----BEGIN CERTIFICATE----- is looked for)";
 
 /// How much of what the operating system trusts is read.
 #[derive(Clone, Copy, PartialEq)]
@@ -79,44 +82,123 @@ fn same_roots(one: &TlsConfig, other: &TlsConfig) -> bool {
 }
 
 fn system_roots(extent: Extent, required: bool) -> Result<Vec<CertificateDer<'static>>, Error> {
-    if let Some(bundle) = (extent == Extent::Bundle).then(bundle).flatten() {
-        let found = rustls_native_certs::load_certs_from_paths(Some(&bundle), None);
-        if !found.certs.is_empty() {
-            return Ok(with_warnings(found));
+    let (bundle, folders) = system_paths();
+    let (mut roots, mut failures) = (Vec::new(), Vec::new());
+    if let Some(path) = &bundle {
+        failures.extend(add_bundle(path, &mut roots));
+    }
+    if roots.is_empty() || extent == Extent::All {
+        add_folders(&folders, &mut roots, &mut failures);
+        #[cfg(any(windows, target_os = "macos"))]
+        if bundle.is_none() && folders.is_empty() {
+            let found = rustls_native_certs::load_native_certs();
+            roots.extend(found.certs);
+            failures.extend(found.errors.iter().map(|error| error.to_string()));
         }
     }
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() && required {
-        let why: Vec<String> = found.errors.iter().map(|error| format!(" ({error})")).collect();
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "the operating system has no trusted certificates{}; install them (the package is \
-                 often called ca-certificates), point SSL_CERT_FILE at a PEM file, or set a CA file",
-                why.concat()
-            ),
-        ));
+    // A folder often holds the bundle's certificates too; and `same` compares in order.
+    roots.sort_unstable_by(|one, other| one.as_ref().cmp(other));
+    roots.dedup();
+    if roots.is_empty() && required {
+        return Err(Error::new(ErrorKind::Config, no_roots(&failures)));
     }
-    Ok(with_warnings(found))
+    for failure in failures {
+        log::warn!("not all of the system's trusted certificates could be read: {failure}");
+    }
+    Ok(roots)
 }
 
-fn with_warnings(found: CertificateResult) -> Vec<CertificateDer<'static>> {
-    for error in found.errors {
-        log::warn!("not all of the system's trusted certificates could be read: {error}");
+fn no_roots(failures: &[String]) -> String {
+    if let Some(why) = unusable_variable() {
+        return format!("{why}; correct it or unset it, or set a CA file");
     }
-    found.certs
+    let why: Vec<String> = failures.iter().take(3).map(|why| format!(" ({why})")).collect();
+    format!(
+        "the operating system has no trusted certificates{}; install them (the package is often \
+         called ca-certificates), point SSL_CERT_FILE at a PEM file, or set a CA file",
+        why.concat()
+    )
 }
 
-/// Where the system has all its roots in one file; the environment may name another, or only a folder.
-fn bundle() -> Option<PathBuf> {
-    match (std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR")) {
-        (Some(file), _) => Some(file.into()),
-        (None, Some(_)) => None,
+/// What is wrong with the file that `SSL_CERT_FILE` names, if anything. As for curl it is an error of
+/// its own where nothing else is trusted; beside other certificates it may be what is missing.
+pub(super) fn unusable_variable() -> Option<String> {
+    let path = PathBuf::from(variable("SSL_CERT_FILE")?);
+    let mut roots = Vec::new();
+    let why = add_bundle(&path, &mut roots).filter(|_| roots.is_empty())?;
+    Some(format!("the environment variable SSL_CERT_FILE names a file that is not usable, {why}"))
+}
+
+/// As for curl an empty variable counts as not set.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The bundle file and the folders of single files: those that the environment names, or else those
+/// of the operating system, if it keeps its roots in files.
+fn system_paths() -> (Option<PathBuf>, Vec<PathBuf>) {
+    match (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR")) {
         #[cfg(all(unix, not(target_os = "macos")))]
-        (None, None) => openssl_probe::probe().cert_file,
-        #[cfg(not(all(unix, not(target_os = "macos"))))]
-        (None, None) => None,
+        (None, None) => {
+            let found = openssl_probe::probe();
+            (found.cert_file, found.cert_dir)
+        }
+        (bundle, folders) => {
+            let folders = folders.iter().flat_map(std::env::split_paths);
+            let folders = folders.filter(|path| !path.as_os_str().is_empty());
+            (bundle.map(PathBuf::from), folders.collect())
+        }
     }
+}
+
+/// As `add_file`, for a file that must have a certificate.
+fn add_bundle(path: &Path, roots: &mut Vec<CertificateDer<'static>>) -> Option<String> {
+    let before = roots.len();
+    let failure = add_file(path, roots);
+    let found = roots.len() > before;
+    let nothing = || format!("{}: {NO_CERTIFICATE}", path.display());
+    failure.or_else(|| (!found).then(nothing))
+}
+
+/// Not through rustls-native-certs: it waits for a FIFO and reads without end from a device.
+fn add_folders(
+    folders: &[PathBuf],
+    roots: &mut Vec<CertificateDer<'static>>,
+    failures: &mut Vec<String>,
+) {
+    let mut seen = HashSet::new();
+    for folder in folders {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                failures.push(format!("{}: {error}", folder.display()));
+                continue;
+            }
+        };
+        // Most entries are links to the same files (`openssl rehash`); some lead nowhere.
+        for path in entries.flatten().filter_map(|entry| fs::canonicalize(entry.path()).ok()) {
+            if path.is_file() && seen.insert(path.clone()) {
+                failures.extend(add_file(&path, roots));
+            }
+        }
+    }
+}
+
+/// Adds all readable certificates of a file, which may be none. Returns the first thing wrong with it.
+fn add_file(path: &Path, roots: &mut Vec<CertificateDer<'static>>) -> Option<String> {
+    let mut failure = None;
+    match file::read(path, LARGEST_FILE) {
+        Ok(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                match certificate {
+                    Ok(certificate) => roots.push(certificate),
+                    Err(error) => _ = failure.get_or_insert(error.to_string()),
+                }
+            }
+        }
+        Err(error) => failure = Some(error.to_string()),
+    }
+    failure.map(|why| format!("{}: {why}", path.display()))
 }
 
 fn check_roots(path: &Path, roots: &[CertificateDer<'static>]) -> Result<(), Error> {
@@ -174,27 +256,13 @@ fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(what, path, &format!("it is not PEM: {error}")))?;
     if certificates.is_empty() {
-        return Err(unusable(
-            what,
-            path,
-            "there is no certificate in it (a line -----BEGIN CERTIFICATE----- is looked for)",
-        ));
+        return Err(unusable(what, path, NO_CERTIFICATE));
     }
     Ok(certificates)
 }
 
 fn read(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let failed = |error: std::io::Error| unusable(what, path, &error.to_string());
-    let found = std::fs::metadata(path).map_err(failed)?;
-    // Opening a pipe could wait for ever.
-    if !found.is_file() && !found.is_dir() {
-        return Err(unusable(what, path, "it is not a regular file"));
-    }
-    let length = found.len().min(LARGEST_FILE) as usize;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
-    let file = File::open(path).map_err(failed)?;
-    file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    file::read(path, LARGEST_FILE).map_err(|error| unusable(what, path, &error.to_string()))
 }
 
 fn unusable(what: &str, path: &Path, why: &str) -> Error {
