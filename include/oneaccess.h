@@ -328,8 +328,7 @@ oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *client)
 /**
  * Ends every call on this client, those under way and those to come, with CLOSED; returns at once.
  * If other threads may still be in a call: close, wait until their calls have returned, then free.
- * They return within milliseconds; while packets are dropped a connect can take 3 seconds more, by a
- * SOCKS proxy 10.
+ * They return within milliseconds; while packets are dropped a connect can take 3 seconds more.
  */
 void oneaccess_client_close(const oneaccess_client *client);
 

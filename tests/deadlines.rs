@@ -188,8 +188,25 @@ fn a_tls_handshake_that_stalls_ends_in_time() {
 fn a_long_wait_ends_in_time_too() {
     let tenant = Tenant::start();
     tenant.always(Answer::Hang);
+    long_waits_end_in_time(&config(&tenant));
+}
+
+#[test]
+fn a_long_wait_for_socks_ends_in_time_too() {
+    let silent = Server::silent();
+    long_waits_end_in_time(&through("socks5h", silent.port()));
+    // And behind the tunnel.
+    let tenant = Tenant::start();
+    tenant.always(Answer::Hang);
+    let replies: [&[u8]; 2] = [&[5, 0], &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]];
+    let proxy = Server::tunnel(&replies, tenant.port());
+    let url = format!("socks5h://127.0.0.1:{}", proxy.port());
+    long_waits_end_in_time(&config(&tenant).proxy(Some(&url)));
+}
+
+fn long_waits_end_in_time(config: &Config) {
     let calls = (0..16).map(|number| {
-        let client = support::client(&tenant);
+        let client = Client::new(config).expect("a client");
         let limit = ms(2100 + 37 * number);
         thread::spawn(move || timed(|| client.token_within(limit)).1 - limit)
     });
@@ -303,12 +320,13 @@ fn closing_ends_a_name_lookup_promptly() {
 fn closing_ends_a_connect_with_its_round() {
     let (tenant, hole) = (Tenant::start(), Blackhole::new());
     closes_with_its_round(&to_port(&tenant, hole.port()));
+    closes_with_its_round(&through("socks5h", hole.port()));
 }
 
 #[test]
 fn closing_ends_a_wait_for_a_proxy_promptly() {
     let silent = Server::silent();
-    for scheme in ["http", "https", "socks5h"] {
+    for scheme in ["http", "https", "socks5h", "socks4a"] {
         closes_promptly(&through(scheme, silent.port()));
     }
 }

@@ -76,7 +76,7 @@ fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
     };
     match error {
         ureq::Error::ConnectProxyFailed(why) => match status_in(why).as_str() {
-            "" => failed(why),
+            "" => failed("it closed the connection"),
             // Asking again with the same password may lock the account.
             status @ ("401" | "407") => failed(&format!(
                 "HTTP {status}, it wants a user and a password, or others \
@@ -86,10 +86,15 @@ fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
             "403" => failed("HTTP 403, it does not allow this host").with_retryable(false),
             status => failed(&format!("HTTP {status}")),
         },
-        // Only a connection of our own fails with an error of the system.
-        ureq::Error::Io(io) if io.raw_os_error().is_some() && !is_closed(io) => {
-            Error::new(ErrorKind::Proxy, format!("could not connect to the proxy {proxy}: {io}"))
+        ureq::Error::Io(io) if is_closed(io) => {
+            failed(&format!("it closed the connection{}", in_brackets(io)))
         }
+        // What `socks` refuses with this kind is refused again.
+        ureq::Error::Io(io) => {
+            let is_final = io.kind() == io::ErrorKind::PermissionDenied;
+            failed(&io.to_string()).with_retryable(!is_final || io.raw_os_error().is_some())
+        }
+        ureq::Error::Protocol(why) => failed(&format!("it sent an invalid HTTP response ({why})")),
         _ => failed(&error.to_string()),
     }
 }
@@ -116,6 +121,11 @@ fn io_failure(phase: Phase, peer: &str, error: &io::Error) -> String {
 pub(super) fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | UnexpectedEof | ConnectionReset | ConnectionAborted)
+}
+
+/// What the system says; what ureq and rustls say of a closed connection is for programmers.
+fn in_brackets(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(String::new, |_| format!(" ({error})"))
 }
 
 fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
