@@ -5,12 +5,12 @@ mod support;
 use std::thread;
 use std::time::Duration;
 
-use oneaccess::{Client, Config};
+use oneaccess::{Client, Config, ErrorKind};
 use support::child::{in_child, plain, threads};
 use support::config;
 use support::fault::{Blackhole, Fault, Relay, Server};
 use support::native::has;
-use support::resolver::Resolver;
+use support::resolver::{Resolver, connects};
 use support::tenant::{Answer, Tenant};
 use support::timeouts::{
     SLACK, closes_promptly, closes_with_its_round, ends_in_time, ms, storm, timed, to_port,
@@ -112,6 +112,42 @@ fn sixteen_addresses_that_drop_packets_end_in_time() {
                 ends_in_time(&config, ms(limit), "connecting to localhost");
             }
             drop(others);
+        },
+    );
+}
+
+#[test]
+fn a_connect_that_fails_at_once_is_not_a_timeout() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let resolver = Resolver::compile();
+    in_child(
+        || resolver.failing_connect(libc::EAGAIN),
+        || {
+            let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
+            let error = Client::new(&config).expect("a client").token().expect_err("no token");
+            assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+            assert!(error.is_retryable());
+            assert!(error.to_string().contains("no local port left"), "{error}");
+            assert_eq!(connects(), 3, "one for each attempt");
+        },
+    );
+}
+
+#[test]
+fn a_connect_that_times_out_at_once_is_made_in_rounds() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let resolver = Resolver::compile();
+    in_child(
+        || resolver.failing_connect(libc::ETIMEDOUT),
+        || {
+            let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
+            ends_in_time(&config, ms(1000), "connecting to tenant.example:443");
+            println!("{} connects", connects());
+            assert!(connects() <= 51, "{} connects", connects());
         },
     );
 }
@@ -352,4 +388,52 @@ fn closing_ends_a_wait_for_an_answer_promptly() {
 fn the_longest_timeout_is_no_panic() {
     let tenant = Tenant::start();
     support::client(&tenant).token_within(Duration::MAX).expect("a token");
+}
+
+/// For the rest of such a child.
+fn limit(resource: libc::__rlimit_resource_t, to: u64) {
+    let limits = libc::rlimit { rlim_cur: to, rlim_max: to };
+    // SAFETY: the structure outlives the call.
+    assert_eq!(unsafe { libc::setrlimit(resource, &limits) }, 0);
+}
+
+#[test]
+fn a_process_without_descriptors_is_told() {
+    in_child(plain, || {
+        let to = |endpoint: &str| Config::new(endpoint, "id", "secret").proxy(Some(""));
+        let proxied = to("127.0.0.1").proxy(Some("socks5h://proxy.example"));
+        let configs = [to("tenant.example"), to("127.0.0.1"), proxied];
+        let clients = configs.map(|config| Client::new(&config).expect("a client"));
+        limit(libc::RLIMIT_NOFILE, 40);
+        let mut all = Vec::new();
+        all.extend(std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()));
+        let starts = ["the host name of ", "could not connect to ", "the host name of the proxy "];
+        for (client, start) in clients.iter().zip(starts) {
+            let error = client.token_within(ms(3000)).expect_err("no token");
+            println!("{error}");
+            assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+            assert!(error.is_retryable());
+            let text = error.to_string();
+            assert!(text.starts_with(start), "{text}");
+            assert!(text.contains("no file descriptor left (ulimit -n)"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_process_without_threads_is_told() {
+    in_child(plain, || {
+        let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
+        let client = Client::new(&config).expect("a client");
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+        let pages: u64 =
+            pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+        // Less than a thread's stack.
+        limit(libc::RLIMIT_AS, pages * 4096 + (1 << 20));
+        let error = client.token_within(ms(3000)).expect_err("no token");
+        println!("{error}");
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+        assert!(error.is_retryable());
+        assert!(error.to_string().contains("could not start a thread"), "{error}");
+    });
 }

@@ -2,7 +2,7 @@
 //! over several addresses, and errors that say in which phase and with whom it failed.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
@@ -22,7 +22,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::Config;
 
-use super::explain::{Phase, explain, is_closed};
+use super::explain::{Phase, explain, is_closed, lacking};
 use super::socks::Socks;
 
 /// How often a wait looks whether the client was closed.
@@ -136,10 +136,12 @@ impl Tcp {
                     (details.register_shutdown)(handle)?;
                     return Ok(socket);
                 }
-                Err(error) if !is_timeout(&error) => return Err(error.into()),
+                Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(error.into()),
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Err(deadline.over()),
                 Err(_) => round = (2 * round).min(LONGEST_ROUND),
             }
+            // The system may say at once that an address timed out.
+            thread::sleep(CLOSE_CHECK.min(deadline.left()?));
         }
     }
 }
@@ -155,7 +157,8 @@ fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> 
         let shortest = Duration::from_millis(1);
         match TcpStream::connect_timeout(address, time.max(shortest)) {
             Ok(stream) => return Ok(stream),
-            Err(error) if is_timeout(&error) => is_slow = true,
+            // EAGAIN is no timeout here: the system had no local port for the connection.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => is_slow = true,
             Err(error) => refusal = Some(error),
         }
     }
@@ -447,7 +450,7 @@ impl Lookup {
             let left = timeout.after.saturating_sub(start.elapsed());
             match answers.recv_timeout(left.min(CLOSE_CHECK)) {
                 Ok(Ok(found)) if found.is_empty() => return Err(ureq::Error::HostNotFound),
-                Ok(found) => return Ok(found?),
+                Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error).into()),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(io::Error::other("the lookup thread died").into());
                 }
@@ -459,6 +462,12 @@ impl Lookup {
             }
         }
     }
+}
+
+/// Without a file descriptor for its work the resolver says that there is no such name.
+fn no_descriptor() -> Option<io::Error> {
+    let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
+    lacking(Phase::Lookup, &error).map(|_| error)
 }
 
 pub(super) fn host_and_port(uri: &Uri) -> String {

@@ -58,7 +58,14 @@ fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) 
         ureq::Error::HostNotFound => {
             Error::new(no_answer, format!("the host name of {whom} has no address"))
         }
-        ureq::Error::Io(io) => Error::new(no_answer, io_failure(phase, &whom, io)),
+        ureq::Error::Io(io) => match lacking(phase, io) {
+            // On the way to a proxy too this is not the proxy's fault.
+            Some(what) => Error::new(
+                ErrorKind::Transport,
+                io_failure(phase, &whom, &io::Error::other(format!("{what}: {io}"))),
+            ),
+            None => Error::new(no_answer, io_failure(phase, &whom, io)),
+        },
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
             Error::new(
                 ErrorKind::Protocol,
@@ -126,6 +133,27 @@ pub(super) fn is_closed(error: &io::Error) -> bool {
 /// What the system says; what ureq and rustls say of a closed connection is for programmers.
 fn in_brackets(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(String::new, |_| format!(" ({error})"))
+}
+
+/// What this process or machine ran out of, if that is why.
+#[cfg(unix)]
+pub(super) fn lacking(phase: Phase, error: &io::Error) -> Option<&'static str> {
+    match (error.raw_os_error()?, phase) {
+        (libc::EMFILE, _) => Some("this process has no file descriptor left (ulimit -n)"),
+        (libc::ENFILE, _) => Some("this machine has no file descriptor left"),
+        (libc::EAGAIN, Phase::Lookup) => {
+            Some("this process could not start a thread for the lookup")
+        }
+        (libc::EADDRNOTAVAIL | libc::EAGAIN, Phase::Connect) => {
+            Some("this machine has no local port left, or no address to connect from")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn lacking(_: Phase, _: &io::Error) -> Option<&'static str> {
+    None
 }
 
 fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
