@@ -16,7 +16,8 @@
  *    working calls return an ARGUMENT error.
  * 5. Threads. Clients, tokens and errors may be used by many threads at once; a configuration by one
  *    at a time. const means concurrent. Free after the last use: not while another thread is in a
- *    call (oneaccess_client_close() ends those; wait for them).
+ *    call (oneaccess_client_close() ends those; wait for them). Do not cancel a thread that is in a
+ *    call (pthread_cancel): that ends the process. Close the client instead.
  *
  * Nothing here calls back, starts a thread or handles a signal. A name lookup under a deadline
  * borrows one short-lived thread. Out of memory ends the process, as everywhere in Rust.
