@@ -390,11 +390,13 @@ fn the_longest_timeout_is_no_panic() {
     support::client(&tenant).token_within(Duration::MAX).expect("a token");
 }
 
-/// For the rest of such a child.
-fn limit(resource: libc::__rlimit_resource_t, to: u64) {
-    let limits = libc::rlimit { rlim_cur: to, rlim_max: to };
-    // SAFETY: the structure outlives the call.
-    assert_eq!(unsafe { libc::setrlimit(resource, &limits) }, 0);
+/// For the rest of such a child. The type of `resource` differs between C libraries.
+macro_rules! limit {
+    ($resource:expr, $to:expr) => {{
+        let limits = libc::rlimit { rlim_cur: $to, rlim_max: $to };
+        // SAFETY: the structure outlives the call.
+        assert_eq!(unsafe { libc::setrlimit($resource, &limits) }, 0);
+    }};
 }
 
 #[test]
@@ -404,7 +406,7 @@ fn a_process_without_descriptors_is_told() {
         let proxied = to("127.0.0.1").proxy(Some("socks5h://proxy.example"));
         let configs = [to("tenant.example"), to("127.0.0.1"), proxied];
         let clients = configs.map(|config| Client::new(&config).expect("a client"));
-        limit(libc::RLIMIT_NOFILE, 40);
+        limit!(libc::RLIMIT_NOFILE, 40);
         let mut all = Vec::new();
         all.extend(std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()));
         let starts = ["the host name of ", "could not connect to ", "the host name of the proxy "];
@@ -425,11 +427,11 @@ fn a_process_without_threads_is_told() {
     in_child(plain, || {
         let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
         let client = Client::new(&config).expect("a client");
-        let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-        let pages: u64 =
-            pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("a size");
+        let size_kb: u64 = size.trim().trim_end_matches(" kB").parse().expect("a number");
         // Less than a thread's stack.
-        limit(libc::RLIMIT_AS, pages * 4096 + (1 << 20));
+        limit!(libc::RLIMIT_AS, (size_kb + 1024) << 10);
         let error = client.token_within(ms(3000)).expect_err("no token");
         println!("{error}");
         assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
