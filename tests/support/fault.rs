@@ -217,7 +217,7 @@ impl Relay {
         self.from_client.lock().unwrap().clone()
     }
 
-    /// How many bytes went to clients so far.
+    /// How many bytes came for clients so far.
     pub fn to_client(&self) -> usize {
         self.to_client.load(SeqCst)
     }
@@ -267,11 +267,12 @@ fn downstream(mut server: &TcpStream, client: &TcpStream, fault: Fault, count: &
     let mut passed = 0;
     while let Ok(length @ 1..) = server.read(&mut buffer) {
         let bytes = &mut buffer[..length];
+        // Before the client can act on them.
+        count.fetch_add(length, SeqCst);
         if !pass(client, bytes, passed, fault) {
             return;
         }
         passed += length;
-        count.fetch_add(length, SeqCst);
     }
 }
 
