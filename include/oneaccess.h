@@ -16,7 +16,8 @@
  *    working calls return an ARGUMENT error.
  * 5. Threads. Clients, tokens and errors may be used by many threads at once; a configuration by one
  *    at a time. const means concurrent. Free after the last use: not while another thread is in a
- *    call (oneaccess_client_close() ends those; wait for them).
+ *    call (oneaccess_client_close() ends those; wait for them). Do not cancel a thread that is in a
+ *    call (pthread_cancel): that ends the process. Close the client instead.
  *
  * Nothing here calls back, starts a thread or handles a signal. A name lookup under a deadline
  * borrows one short-lived thread. Out of memory ends the process, as everywhere in Rust.
@@ -336,8 +337,7 @@ oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *client)
 /**
  * Ends every call on this client, those under way and those to come, with CLOSED; returns at once.
  * If other threads may still be in a call: close, wait until their calls have returned, then free.
- * They return within milliseconds; while packets are dropped a connect can take 3 seconds more, by a
- * SOCKS proxy 10.
+ * They return within milliseconds; while packets are dropped a connect can take 3 seconds more.
  */
 void oneaccess_client_close(const oneaccess_client *client);
 

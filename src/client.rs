@@ -160,7 +160,7 @@ impl Client {
     }
 
     /// Ends every call, those under way and those to come, with `Closed`. One that is connecting
-    /// while packets are dropped ends within 3 seconds, through a SOCKS proxy with its attempt.
+    /// while packets are dropped ends within 3 seconds.
     pub fn close(&self) {
         let engine = self.engine();
         engine.cache.close();

@@ -383,8 +383,7 @@ pub extern "C" fn oneaccess_client_get_last_error(
 
 /// Ends every call on this client, those under way and those to come, with CLOSED; returns at once.
 /// If other threads may still be in a call: close, wait until their calls have returned, then free.
-/// They return within milliseconds; while packets are dropped a connect can take 3 seconds more, by a
-/// SOCKS proxy 10.
+/// They return within milliseconds; while packets are dropped a connect can take 3 seconds more.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_close(client: Option<&oneaccess_client>) {
     guard((), || {

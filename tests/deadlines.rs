@@ -5,12 +5,12 @@ mod support;
 use std::thread;
 use std::time::Duration;
 
-use oneaccess::{Client, Config};
+use oneaccess::{Client, Config, ErrorKind};
 use support::child::{in_child, plain, threads};
 use support::config;
 use support::fault::{Blackhole, Fault, Relay, Server};
 use support::native::has;
-use support::resolver::Resolver;
+use support::resolver::{Resolver, connects};
 use support::tenant::{Answer, Tenant};
 use support::timeouts::{
     SLACK, closes_promptly, closes_with_its_round, ends_in_time, ms, storm, timed, to_port,
@@ -116,6 +116,42 @@ fn sixteen_addresses_that_drop_packets_end_in_time() {
     );
 }
 
+#[test]
+fn a_connect_that_fails_at_once_is_not_a_timeout() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let resolver = Resolver::compile();
+    in_child(
+        || resolver.failing_connect(libc::EAGAIN),
+        || {
+            let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
+            let error = Client::new(&config).expect("a client").token().expect_err("no token");
+            assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+            assert!(error.is_retryable());
+            assert!(error.to_string().contains("no local port left"), "{error}");
+            assert_eq!(connects(), 3, "one for each attempt");
+        },
+    );
+}
+
+#[test]
+fn a_connect_that_times_out_at_once_is_made_in_rounds() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let resolver = Resolver::compile();
+    in_child(
+        || resolver.failing_connect(libc::ETIMEDOUT),
+        || {
+            let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
+            ends_in_time(&config, ms(1000), "connecting to tenant.example:443");
+            println!("{} connects", connects());
+            assert!(connects() <= 51, "{} connects", connects());
+        },
+    );
+}
+
 fn through(scheme: &str, port: u16) -> Config {
     let proxy = format!("{scheme}://127.0.0.1:{port}");
     Config::new("127.0.0.9:443", "id", "secret").proxy(Some(&proxy))
@@ -188,8 +224,25 @@ fn a_tls_handshake_that_stalls_ends_in_time() {
 fn a_long_wait_ends_in_time_too() {
     let tenant = Tenant::start();
     tenant.always(Answer::Hang);
+    long_waits_end_in_time(&config(&tenant));
+}
+
+#[test]
+fn a_long_wait_for_socks_ends_in_time_too() {
+    let silent = Server::silent();
+    long_waits_end_in_time(&through("socks5h", silent.port()));
+    // And behind the tunnel.
+    let tenant = Tenant::start();
+    tenant.always(Answer::Hang);
+    let replies: [&[u8]; 2] = [&[5, 0], &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]];
+    let proxy = Server::tunnel(&replies, tenant.port());
+    let url = format!("socks5h://127.0.0.1:{}", proxy.port());
+    long_waits_end_in_time(&config(&tenant).proxy(Some(&url)));
+}
+
+fn long_waits_end_in_time(config: &Config) {
     let calls = (0..16).map(|number| {
-        let client = support::client(&tenant);
+        let client = Client::new(config).expect("a client");
         let limit = ms(2100 + 37 * number);
         thread::spawn(move || timed(|| client.token_within(limit)).1 - limit)
     });
@@ -303,12 +356,13 @@ fn closing_ends_a_name_lookup_promptly() {
 fn closing_ends_a_connect_with_its_round() {
     let (tenant, hole) = (Tenant::start(), Blackhole::new());
     closes_with_its_round(&to_port(&tenant, hole.port()));
+    closes_with_its_round(&through("socks5h", hole.port()));
 }
 
 #[test]
 fn closing_ends_a_wait_for_a_proxy_promptly() {
     let silent = Server::silent();
-    for scheme in ["http", "https", "socks5h"] {
+    for scheme in ["http", "https", "socks5h", "socks4a"] {
         closes_promptly(&through(scheme, silent.port()));
     }
 }
@@ -334,4 +388,54 @@ fn closing_ends_a_wait_for_an_answer_promptly() {
 fn the_longest_timeout_is_no_panic() {
     let tenant = Tenant::start();
     support::client(&tenant).token_within(Duration::MAX).expect("a token");
+}
+
+/// For the rest of such a child. The type of `resource` differs between C libraries.
+macro_rules! limit {
+    ($resource:expr, $to:expr) => {{
+        let limits = libc::rlimit { rlim_cur: $to, rlim_max: $to };
+        // SAFETY: the structure outlives the call.
+        assert_eq!(unsafe { libc::setrlimit($resource, &limits) }, 0);
+    }};
+}
+
+#[test]
+fn a_process_without_descriptors_is_told() {
+    in_child(plain, || {
+        let to = |endpoint: &str| Config::new(endpoint, "id", "secret").proxy(Some(""));
+        let proxied = to("127.0.0.1").proxy(Some("socks5h://proxy.example"));
+        let configs = [to("tenant.example"), to("127.0.0.1"), proxied];
+        let clients = configs.map(|config| Client::new(&config).expect("a client"));
+        limit!(libc::RLIMIT_NOFILE, 40);
+        let mut all = Vec::new();
+        all.extend(std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()));
+        let starts = ["the host name of ", "could not connect to ", "the host name of the proxy "];
+        for (client, start) in clients.iter().zip(starts) {
+            let error = client.token_within(ms(3000)).expect_err("no token");
+            println!("{error}");
+            assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+            assert!(error.is_retryable());
+            let text = error.to_string();
+            assert!(text.starts_with(start), "{text}");
+            assert!(text.contains("no file descriptor left (ulimit -n)"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_process_without_threads_is_told() {
+    in_child(plain, || {
+        let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
+        let client = Client::new(&config).expect("a client");
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("a size");
+        let size_kb: u64 = size.trim().trim_end_matches(" kB").parse().expect("a number");
+        // Less than a thread's stack.
+        limit!(libc::RLIMIT_AS, (size_kb + 1024) << 10);
+        let error = client.token_within(ms(3000)).expect_err("no token");
+        println!("{error}");
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+        assert!(error.is_retryable());
+        assert!(error.to_string().contains("could not start a thread"), "{error}");
+    });
 }

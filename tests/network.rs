@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
 use oneaccess::{Client, Config, ErrorKind};
@@ -93,6 +93,25 @@ fn an_address_that_cannot_be_reached_is_a_transport_error_at_once() {
             cannot_reach("127.0.0.8:1", "Connection refused");
             cannot_reach("192.0.2.1", "Network is unreachable");
             cannot_reach("[2001:db8::1]:444", "could not connect to [2001:db8::1]:444");
+        },
+    );
+}
+
+#[test]
+fn a_machine_without_local_ports_is_told() {
+    if !can_have_a_network() {
+        return;
+    }
+    in_child(
+        || runner("echo 50000 50001 > /proc/sys/net/ipv4/ip_local_port_range"),
+        || {
+            let server = TcpListener::bind("127.0.0.1:443").expect("its address");
+            let address = server.local_addr().expect("its address");
+            let _all = [(); 2].map(|()| TcpStream::connect(address).expect("a connection"));
+            cannot_reach(
+                "127.0.0.1",
+                "could not connect to 127.0.0.1:443: this machine has no local",
+            );
         },
     );
 }

@@ -18,6 +18,8 @@ fn fit_to_be_shown(error: &Error) {
     let text = error.to_string();
     assert!(text.len() < 1500 && !text.chars().any(char::is_control), "{text:?}");
     assert_ne!(error.kind(), ErrorKind::Internal, "{text}");
+    // rustls explains a missing close_notify with a page of its documentation.
+    assert!(!text.contains("docs.rs") && !text.contains("close_notify"), "{text}");
 }
 
 const ENDPOINTS: [&str; 9] = [
@@ -407,6 +409,18 @@ fn a_connection_that_breaks_anywhere_is_a_transport_error() {
             fit_to_be_shown(&error);
         }
     }
+}
+
+#[test]
+fn a_record_changed_after_the_handshake_says_so() {
+    let tenant = Tenant::start();
+    let length = length_of_an_exchange(&tenant);
+    // In the answer, which is the last record but for the end of TLS.
+    let relay = Relay::to(tenant.port(), Fault::Corrupt(length - 100));
+    let client = Client::new(&to_port(&tenant, relay.port())).expect("a client");
+    let error = client.token_within(Duration::from_secs(3)).expect_err("no token");
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert!(error.to_string().contains("broke after the handshake"), "{error}");
 }
 
 #[test]

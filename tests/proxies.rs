@@ -9,7 +9,7 @@ use std::time::Duration;
 use oneaccess::{Client, Config, Error, ErrorKind};
 use support::child::{in_child, plain, set_env};
 use support::fault::{Fault, Relay, Server, reset};
-use support::proxy::{installed, microsocks, squid, tinyproxy};
+use support::proxy::{dante, installed, microsocks, squid, tinyproxy};
 use support::tenant::Tenant;
 
 fn through(tenant: &Tenant, proxy: &str) -> Config {
@@ -143,9 +143,122 @@ fn microsocks_wants_a_password_and_gets_it() {
         let url = format!("socks5h://{user}127.0.0.1:{}", proxy.port());
         let error = refusal(&through(&tenant, &url));
         assert_eq!(error.kind(), ErrorKind::Proxy);
+        assert!(!error.is_retryable(), "{error}");
         let text = error.to_string();
         assert!(text.contains(&format!("socks5h://127.0.0.1:{}", proxy.port())), "{text}");
         assert!(!text.contains("walter") && !text.contains("wr0ng"), "{text}");
+    }
+}
+
+#[test]
+fn dante_carries_the_connection() {
+    if !installed("danted", "dante-server") {
+        return;
+    }
+    let (tenant, proxy) = (Tenant::start(), dante());
+    for scheme in ["socks4", "socks5", "socks5h"] {
+        token(&through(&tenant, &format!("{scheme}://127.0.0.1:{}", proxy.port())));
+    }
+}
+
+#[test]
+fn socks_requests_and_replies_have_every_form() {
+    let tenant = Tenant::start();
+    let port = tenant.port().to_be_bytes();
+    let with_port = |request: &[u8]| [request, &port].concat();
+    let granted = [&[0, 90][..], &[7; 6]].concat();
+    let named = [&[5, 0, 0, 3, 255][..], &[b'x'; 255 + 2]].concat();
+    let v6 = [&[5, 0, 0, 4][..], &[7; 16 + 2]].concat();
+    let v4 = [5, 0, 0, 1, 7, 7, 7, 7, 7, 7];
+    let name = with_port(b"\x05\x01\x00\x03\x09localhost");
+    let none = [&[5, 1, 0], &name[..]].concat();
+    let sign_in = [b"\x05\x02\x02\x00\x01\x06walter\x05p@ss:", &name[..]].concat();
+    let address = [&[5, 1, 0], &with_port(&[5, 1, 0, 1, 127, 0, 0, 1])[..]].concat();
+    let four = [&[4, 1], &port[..], &[127, 0, 0, 1, 0]].concat();
+    let four_a = [&[4, 1], &port[..], b"\x00\x00\x00\x01walter\x00localhost\x00"].concat();
+    for (url, replies, requests) in [
+        ("socks5h://", vec![&[5, 0][..], &v4], &none),
+        ("socks5h://", vec![&[5, 0], &named], &none),
+        ("socks5h://", vec![&[5, 0], &v6], &none),
+        ("socks5h://walter:p%40ss%3A@", vec![&[5, 2], &[1, 0], &v4], &sign_in),
+        ("socks5://", vec![&[5, 0], &v4], &address),
+        ("socks4://", vec![&granted], &four),
+        ("socks4a://walter:p4ss@", vec![&granted], &four_a),
+    ] {
+        let proxy = Server::tunnel(&replies, tenant.port());
+        let relay = Relay::to(proxy.port(), Fault::None);
+        token(&through(&tenant, &format!("{url}127.0.0.1:{}", relay.port())));
+        let sent = relay.client_bytes();
+        assert!(sent.starts_with(requests), "{url}: {:?}", sent.get(..requests.len()));
+    }
+}
+
+#[test]
+fn what_a_socks_proxy_refuses_is_told() {
+    let tenant = Tenant::start();
+    let reply = |number: u8| vec![vec![5, 0], vec![5, number, 0, 1, 0, 0, 0, 0, 0, 0]];
+    let four = |number: u8| vec![vec![0, number, 0, 0, 0, 0, 0, 0]];
+    let garbage = "did not answer as a SOCKS proxy";
+    for (url, replies, says, retryable) in [
+        ("socks5h://", reply(1), "general failure (SOCKS reply 1)", true),
+        ("socks5h://", reply(2), "does not allow this host (SOCKS reply 2)", false),
+        ("socks5h://", reply(3), "network unreachable (SOCKS reply 3)", true),
+        ("socks5h://", reply(4), "host unreachable (SOCKS reply 4)", true),
+        ("socks5h://", reply(5), "connection refused (SOCKS reply 5)", true),
+        ("socks5h://", reply(6), "TTL expired (SOCKS reply 6)", true),
+        ("socks5h://", reply(7), "command not supported (SOCKS reply 7)", false),
+        ("socks5h://", reply(8), "address type not supported (SOCKS reply 8)", false),
+        ("socks5h://", reply(99), "(SOCKS reply 99)", true),
+        ("socks5h://", vec![vec![5, 255]], "no acceptable authentication method", false),
+        ("socks5h://walter:p4ss@", vec![vec![5, 255]], "no acceptable authentication", false),
+        ("socks5h://walter:p4ss@", vec![vec![5, 2], vec![1, 1]], "refused the user", false),
+        ("socks4a://", four(91), "rejected or failed (SOCKS reply 91)", true),
+        ("socks4a://", four(92), "identd", false),
+        ("socks4a://", four(93), "identd", false),
+        ("socks4a://", four(94), garbage, true),
+        ("socks4a://", vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()], garbage, true),
+        ("socks5h://", vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()], garbage, true),
+        // A password that was not offered.
+        ("socks5h://", vec![vec![5, 2]], garbage, true),
+        ("socks5h://walter:p4ss@", vec![vec![5, 2], vec![5, 0]], garbage, true),
+        ("socks5h://", vec![vec![5, 0], vec![4, 0]], garbage, true),
+        ("socks5h://", vec![vec![5, 0], vec![5, 0, 0, 9]], garbage, true),
+        ("socks5h://", vec![], "it closed the connection", true),
+        (
+            "socks5h://",
+            vec![vec![5, 0], vec![5, 0, 0, 3, 200, 1]],
+            "it closed the connection",
+            true,
+        ),
+    ] {
+        let replies: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
+        let proxy = Server::replying(&replies);
+        let error = refusal(&through(&tenant, &format!("{url}127.0.0.1:{}", proxy.port())));
+        assert_eq!(error.kind(), ErrorKind::Proxy, "{error}");
+        assert_eq!(error.is_retryable(), retryable, "{error}");
+        let text = error.to_string();
+        let name = format!("://127.0.0.1:{} did not open a tunnel to localhost", proxy.port());
+        assert!(text.contains(&name) && text.contains(says), "{text}");
+        assert!(!text.contains("p4ss") && !text.contains("walter"), "{text}");
+    }
+    assert_eq!(tenant.connections(), 0);
+}
+
+#[test]
+fn socks_refuses_what_it_cannot_send() {
+    let proxy = Server::replying(&[&[5, 2], &[1, 0], &[5, 5]]);
+    let long = "u".repeat(256);
+    for (url, endpoint, says) in [
+        (format!("socks5h://{long}:p4ss@"), "localhost", "at most 255 bytes"),
+        (format!("socks5h://walter:{long}@"), "localhost", "at most 255 bytes"),
+        (format!("socks4a://{long}@"), "localhost", "cannot be sent with SOCKS 4"),
+        ("socks4a://walt%00er@".to_owned(), "localhost", "cannot be sent with SOCKS 4"),
+        ("socks4://".to_owned(), "[::1]", "no IPv6"),
+    ] {
+        let config = Config::new(endpoint, "id", "secret");
+        let error = refusal(&config.proxy(Some(&format!("{url}127.0.0.1:{}", proxy.port()))));
+        assert_eq!(error.kind(), ErrorKind::Proxy, "{error}");
+        assert!(error.to_string().contains(says) && !error.is_retryable(), "{error}");
     }
 }
 
@@ -164,7 +277,7 @@ fn a_socks_proxy_that_cannot_reach_the_tenant_is_not_called_unreachable_itself()
     assert_eq!(unreached.kind(), ErrorKind::Proxy);
     let text = unreached.to_string();
     assert!(text.contains("could not connect to") && text.contains("127.0.0.1"), "{text}");
-    assert!(reached.to_string().contains("did not open a tunnel"), "{reached}");
+    assert!(reached.to_string().contains("connection refused (SOCKS reply 5)"), "{reached}");
 }
 
 #[test]
@@ -213,10 +326,10 @@ fn what_a_proxy_does_wrong_is_told_with_its_name() {
         row(b"HTTP/1.1 500 x\r\n\r\n", "HTTP 500", true),
         row(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "HTTP 502", true),
         row(b"HTTP/1.1 504 x\r\n\r\n", "HTTP 504", true),
-        row(b"", "127.0.0.1", true),
-        row(b"HTTP/1.1 200", "127.0.0.1", true),
-        row(b"SSH-2.0-OpenSSH_9.2\r\n", "127.0.0.1", true),
-        row(b"\x15\x03\x01\x00\x02\x02\x28", "127.0.0.1", true),
+        row(b"", "it closed the connection", true),
+        row(b"HTTP/1.1 200", "it closed the connection", true),
+        row(b"SSH-2.0-OpenSSH_9.2\r\n", "it sent an invalid HTTP response", true),
+        row(b"\x15\x03\x01\x00\x02\x02\x28", "it sent an invalid HTTP response", true),
     ] {
         let proxy = Server::saying(answer);
         let url = format!("http://walter:p4ss@127.0.0.1:{}", proxy.port());
@@ -237,12 +350,16 @@ fn what_a_proxy_does_wrong_is_told_with_its_name() {
 #[test]
 fn a_proxy_that_wants_a_password_is_asked_once() {
     // Three wrong passwords in a row lock many an account.
-    let proxy = Server::saying(b"HTTP/1.1 407 x\r\n\r\n");
-    let url = format!("http://walter:wr0ng@127.0.0.1:{}", proxy.port());
     let tenant = Tenant::start();
-    let client = Client::new(&through(&tenant, &url)).expect("a client");
-    client.token().expect_err("no token");
-    assert_eq!(proxy.connections(), 1);
+    for (scheme, proxy) in [
+        ("http", Server::saying(b"HTTP/1.1 407 x\r\n\r\n")),
+        ("socks5h", Server::replying(&[&[5, 2], &[1, 1]])),
+    ] {
+        let url = format!("{scheme}://walter:wr0ng@127.0.0.1:{}", proxy.port());
+        let client = Client::new(&through(&tenant, &url)).expect("a client");
+        client.token().expect_err("no token");
+        assert_eq!(proxy.connections(), 1, "{scheme}");
+    }
 }
 
 #[test]

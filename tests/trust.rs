@@ -97,7 +97,7 @@ fn an_incomplete_chain_is_an_unknown_issuer() {
     let ca = Ca::new();
     let identity = ca.intermediate().server(&["localhost"]);
     to_nginx(&ca, &identity, "", |config| {
-        says(&distrust(config), &["localhost:", "signed by nobody we trust", "intermediate"]);
+        says(&distrust(config), &["localhost:", "signed by an unknown issuer", "intermediate"]);
     });
 }
 
@@ -112,7 +112,7 @@ fn an_unknown_issuer_is_told_with_the_way_to_add_a_ca() {
     {
         to_nginx(&ca, &identity, "", |config| {
             let text = distrust(config);
-            says(&text, &["signed by nobody we trust", "CA file", "ONEACCESS_CA_FILE"]);
+            says(&text, &["signed by an unknown issuer", "ca_file (ONEACCESS_CA_FILE)"]);
         });
     }
 }
@@ -256,7 +256,7 @@ fn an_old_protocol_is_told() {
     for protocols in ["TLSv1", "TLSv1.1", "TLSv1 TLSv1.1"] {
         let more = format!("ssl_protocols {protocols}; ssl_ciphers DEFAULT@SECLEVEL=0;");
         to_nginx(&ca, &ca.server(&["localhost"]), &more, |config| {
-            says(&distrust(config), &["no TLS that is safe today", "1.2 or 1.3"]);
+            says(&distrust(config), &["supports neither TLS 1.2 nor 1.3"]);
         });
     }
     // A server that chooses TLS 1.1 although it was not offered.
@@ -267,9 +267,9 @@ fn an_old_protocol_is_told() {
     hello.extend_from_slice(b"\xc0\x13\x00");
     says(&distrust(&at(Server::saying(&hello).port())), &["TLS"]);
     let choosing = Server::saying(&hello);
-    says(&distrust(&at(choosing.port())), &["no TLS that is safe today"]);
+    says(&distrust(&at(choosing.port())), &["supports neither TLS 1.2 nor 1.3"]);
     let alerting = Server::saying(b"\x15\x03\x01\x00\x02\x02\x46");
-    says(&distrust(&at(alerting.port())), &["no TLS that is safe today"]);
+    says(&distrust(&at(alerting.port())), &["supports neither TLS 1.2 nor 1.3"]);
 }
 
 #[test]
@@ -511,7 +511,7 @@ fn tls12(identity: &Identity) -> ServerConfig {
 #[test]
 fn the_system_trusts_no_stranger() {
     let tenant = Tenant::start();
-    says(&distrust(&at(tenant.port())), &["signed by nobody we trust"]);
+    says(&distrust(&at(tenant.port())), &["signed by an unknown issuer"]);
     assert_eq!(tenant.requests(), 0);
 }
 

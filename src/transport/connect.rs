@@ -2,7 +2,7 @@
 //! over several addresses, and errors that say in which phase and with whom it failed.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
@@ -15,14 +15,15 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::Instant as UreqInstant;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
-    RustlsConnector, SocksConnector, Transport,
+    RustlsConnector, Transport,
 };
 
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::Config;
 
-use super::explain::{Phase, explain, is_closed};
+use super::explain::{Phase, explain, is_closed, lacking};
+use super::socks::Socks;
 
 /// How often a wait looks whether the client was closed.
 const CLOSE_CHECK: Duration = Duration::from_millis(20);
@@ -49,9 +50,10 @@ impl fmt::Debug for Context {
 /// The whole chain: SOCKS or CONNECT where a proxy asks for it, TCP, TLS.
 pub(super) fn connector(context: &Context) -> impl Connector<Out = impl Transport> {
     let named = |phase| Named { phase, context: context.clone() };
-    ().chain(named(Phase::Proxy).of(SocksConnector::default()))
+    let tcp = || Tcp { closed: context.closed.clone() };
+    ().chain(named(Phase::Proxy).of(Socks { tcp: tcp(), context: context.clone() }))
         .chain(named(Phase::Proxy).of(ConnectProxyConnector::default()))
-        .chain(named(Phase::Connect).of(Tcp { closed: context.closed.clone() }))
+        .chain(named(Phase::Connect).of(tcp()))
         .chain(named(Phase::Handshake).of(AgentLevel(RustlsConnector::default())))
         .chain(Wipe)
 }
@@ -97,7 +99,7 @@ impl<In: Transport, C: Connector<In>> Connector<In> for NamedPart<C> {
 /// Connects in rounds, from 0.4 s doubling to 3 s: each address has its turn early, so that a first
 /// address that drops packets costs little, and a closed client notices.
 #[derive(Debug)]
-struct Tcp {
+pub(super) struct Tcp {
     closed: Arc<AtomicBool>,
 }
 
@@ -109,25 +111,37 @@ impl<In: Transport> Connector<In> for Tcp {
         details: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        if let Some(chained) = chained {
-            return Ok(Some(Either::A(chained)));
-        }
+        Ok(Some(match chained {
+            Some(chained) => Either::A(chained),
+            None => Either::B(self.dial(details, &details.addrs)?),
+        }))
+    }
+}
+
+impl Tcp {
+    pub fn dial(
+        &self,
+        details: &ConnectionDetails,
+        addresses: &[SocketAddr],
+    ) -> Result<Socket, ureq::Error> {
         let deadline = Deadline::of(details);
         let mut round = FIRST_ROUND;
         loop {
             let round_end = Instant::now() + round.min(deadline.left()?);
-            match connect_any(&details.addrs, round_end) {
+            match connect_any(addresses, round_end) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     let socket = Socket::new(stream, deadline, details);
                     let handle: Weak<TcpStream> = Arc::downgrade(&socket.stream);
                     (details.register_shutdown)(handle)?;
-                    return Ok(Some(Either::B(socket)));
+                    return Ok(socket);
                 }
-                Err(error) if !is_timeout(&error) => return Err(error.into()),
+                Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(error.into()),
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Err(deadline.over()),
                 Err(_) => round = (2 * round).min(LONGEST_ROUND),
             }
+            // The system may say at once that an address timed out.
+            thread::sleep(CLOSE_CHECK.min(deadline.left()?));
         }
     }
 }
@@ -143,7 +157,8 @@ fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> 
         let shortest = Duration::from_millis(1);
         match TcpStream::connect_timeout(address, time.max(shortest)) {
             Ok(stream) => return Ok(stream),
-            Err(error) if is_timeout(&error) => is_slow = true,
+            // EAGAIN is no timeout here: the system had no local port for the connection.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => is_slow = true,
             Err(error) => refusal = Some(error),
         }
     }
@@ -170,13 +185,13 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// When a request has to be over, whatever drips or stalls.
 #[derive(Clone, Copy, Debug)]
-struct Deadline {
+pub(super) struct Deadline {
     at: Instant,
     reason: Timeout,
 }
 
 impl Deadline {
-    fn of(details: &ConnectionDetails) -> Deadline {
+    pub fn of(details: &ConnectionDetails) -> Deadline {
         let start = match details.now {
             UreqInstant::Exact(start) => start,
             _ => Instant::now(),
@@ -186,7 +201,7 @@ impl Deadline {
         Deadline { at: start + time, reason: details.timeout.reason }
     }
 
-    fn left(&self) -> Result<Duration, ureq::Error> {
+    pub fn left(&self) -> Result<Duration, ureq::Error> {
         let left = self.at.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(self.over()) } else { Ok(left) }
     }
@@ -207,7 +222,7 @@ impl Deadline {
 /// A connection that ends at its deadline. ureq's own starts its time anew with every part that
 /// could be sent or received. What is sent leaves in as few pieces as can be: when an answer is
 /// awaited.
-struct Socket {
+pub(super) struct Socket {
     stream: Arc<TcpStream>,
     deadline: Deadline,
     buffers: LazyBuffers,
@@ -353,10 +368,16 @@ impl<In: Transport> Connector<In> for AgentLevel {
 struct Wipe;
 
 #[derive(Debug)]
-struct Wiping<T: Transport> {
+pub(super) struct Wiping<T: Transport> {
     transport: T,
     /// In bytes: no byte of the input buffer behind so many was ever written to.
     received: usize,
+}
+
+impl<T: Transport> Wiping<T> {
+    pub fn new(transport: T) -> Wiping<T> {
+        Wiping { transport, received: 0 }
+    }
 }
 
 impl<In: Transport> Connector<In> for Wipe {
@@ -367,7 +388,7 @@ impl<In: Transport> Connector<In> for Wipe {
         _: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Wiping<In>>, ureq::Error> {
-        Ok(chained.map(|transport| Wiping { transport, received: 0 }))
+        Ok(chained.map(Wiping::new))
     }
 }
 
@@ -456,7 +477,7 @@ impl Lookup {
             let left = timeout.after.saturating_sub(start.elapsed());
             match answers.recv_timeout(left.min(CLOSE_CHECK)) {
                 Ok(Ok(found)) if found.is_empty() => return Err(ureq::Error::HostNotFound),
-                Ok(found) => return Ok(found?),
+                Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error).into()),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(io::Error::other("the lookup thread died").into());
                 }
@@ -470,13 +491,19 @@ impl Lookup {
     }
 }
 
-fn host_and_port(uri: &Uri) -> String {
+/// Without a file descriptor for its work the resolver says that there is no such name.
+fn no_descriptor() -> Option<io::Error> {
+    let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
+    lacking(Phase::Lookup, &error).map(|_| error)
+}
+
+pub(super) fn host_and_port(uri: &Uri) -> String {
     let (_, port) = host_port(uri);
     format!("{}:{port}", uri.host().unwrap_or_default())
 }
 
 /// The host without brackets.
-fn host_port(uri: &Uri) -> (&str, u16) {
+pub(super) fn host_port(uri: &Uri) -> (&str, u16) {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
         Some("http") => 80,

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use crate::error::{Error, ErrorKind};
 
@@ -41,7 +41,7 @@ fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) 
         None => (peer.to_owned(), ErrorKind::Transport),
     };
     if let Some(tls) = tls_error(error) {
-        return Error::new(ErrorKind::Tls, untrusted(&whom, tls));
+        return Error::new(ErrorKind::Tls, untrusted(phase, &whom, tls));
     }
     match error {
         ureq::Error::Timeout(_) => {
@@ -52,17 +52,24 @@ fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) 
                 Phase::Handshake => "during the TLS handshake with",
                 Phase::Exchange => "while waiting for the answer of",
             };
-            Error::new(ErrorKind::Timeout, format!("the time was over {when} {whom}"))
+            Error::new(ErrorKind::Timeout, format!("timed out {when} {whom}"))
         }
         _ if phase == Phase::Proxy => no_tunnel(peer, proxy.unwrap_or_default(), error),
         ureq::Error::HostNotFound => {
             Error::new(no_answer, format!("the host name of {whom} has no address"))
         }
-        ureq::Error::Io(io) => Error::new(no_answer, io_failure(phase, &whom, io)),
+        ureq::Error::Io(io) => match lacking(phase, io) {
+            // On the way to a proxy too this is not the proxy's fault.
+            Some(what) => Error::new(
+                ErrorKind::Transport,
+                io_failure(phase, &whom, &io::Error::other(format!("{what}: {io}"))),
+            ),
+            None => Error::new(no_answer, io_failure(phase, &whom, io)),
+        },
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
             Error::new(
                 ErrorKind::Protocol,
-                format!("{whom} did not answer in HTTP as it should ({error}); check the endpoint"),
+                format!("{whom} sent an invalid HTTP response ({error}); check the endpoint"),
             )
         }
         _ => Error::new(no_answer, format!("no answer from {whom}: {error}")),
@@ -76,7 +83,7 @@ fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
     };
     match error {
         ureq::Error::ConnectProxyFailed(why) => match status_in(why).as_str() {
-            "" => failed(why),
+            "" => failed("it closed the connection"),
             // Asking again with the same password may lock the account.
             status @ ("401" | "407") => failed(&format!(
                 "HTTP {status}, it wants a user and a password, or others \
@@ -86,27 +93,29 @@ fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
             "403" => failed("HTTP 403, it does not allow this host").with_retryable(false),
             status => failed(&format!("HTTP {status}")),
         },
-        // Only a connection of our own fails with an error of the system.
-        ureq::Error::Io(io) if io.raw_os_error().is_some() && !is_closed(io) => {
-            Error::new(ErrorKind::Proxy, format!("could not connect to the proxy {proxy}: {io}"))
+        ureq::Error::Io(io) if is_closed(io) => {
+            failed(&format!("it closed the connection{}", in_brackets(io)))
         }
+        // What `socks` refuses with this kind is refused again.
+        ureq::Error::Io(io) => {
+            let is_final = io.kind() == io::ErrorKind::PermissionDenied;
+            failed(&io.to_string()).with_retryable(!is_final || io.raw_os_error().is_some())
+        }
+        ureq::Error::Protocol(why) => failed(&format!("it sent an invalid HTTP response ({why})")),
         _ => failed(&error.to_string()),
     }
-}
-
-/// ureq says `proxy server responded 407/407`.
-fn status_in(why: &str) -> String {
-    why.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect()
 }
 
 fn io_failure(phase: Phase, peer: &str, error: &io::Error) -> String {
     match phase {
         Phase::Lookup => format!("the host name of {peer} could not be looked up: {error}"),
         Phase::Handshake if is_closed(error) => {
-            format!("{peer} closed the connection during the TLS handshake ({error})")
+            let how = in_brackets(error);
+            format!("{peer} closed the connection during the TLS handshake{how}")
         }
         Phase::Exchange if is_closed(error) => {
-            format!("{peer} closed the connection before the answer was complete ({error})")
+            let how = in_brackets(error);
+            format!("{peer} closed the connection before the answer was complete{how}")
         }
         Phase::Exchange => format!("the connection to {peer} broke: {error}"),
         _ => format!("could not connect to {peer}: {error}"),
@@ -118,6 +127,32 @@ pub(super) fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | UnexpectedEof | ConnectionReset | ConnectionAborted)
 }
 
+/// What the system says; what ureq and rustls say of a closed connection is for programmers.
+fn in_brackets(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(String::new, |_| format!(" ({error})"))
+}
+
+/// What this process or machine ran out of, if that is why.
+#[cfg(unix)]
+pub(super) fn lacking(phase: Phase, error: &io::Error) -> Option<&'static str> {
+    match (error.raw_os_error()?, phase) {
+        (libc::EMFILE, _) => Some("this process has no file descriptor left (ulimit -n)"),
+        (libc::ENFILE, _) => Some("this machine has no file descriptor left"),
+        (libc::EAGAIN, Phase::Lookup) => {
+            Some("this process could not start a thread for the lookup")
+        }
+        (libc::EADDRNOTAVAIL | libc::EAGAIN, Phase::Connect) => {
+            Some("this machine has no local port left, or no address to connect from")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn lacking(_: Phase, _: &io::Error) -> Option<&'static str> {
+    None
+}
+
 fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
     match error {
         ureq::Error::Rustls(tls) => Some(tls),
@@ -126,18 +161,21 @@ fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
     }
 }
 
-fn untrusted(peer: &str, error: &rustls::Error) -> String {
+fn untrusted(phase: Phase, peer: &str, error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(why) => bad_certificate(peer, why),
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
+            if phase == Phase::Handshake =>
+        {
             format!("{peer} does not speak TLS on this port; check the port of the endpoint")
         }
-        rustls::Error::PeerIncompatible(why) => {
-            format!("{peer} offers no TLS that is safe today, which is 1.2 or 1.3 ({why:?})")
+        rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        )
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            format!("{peer} supports neither TLS 1.2 nor 1.3")
         }
-        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => format!(
-            "{peer} offers no TLS that is safe today, which is 1.2 or 1.3 (it refused both)"
-        ),
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => format!(
             "{peer} refused the TLS handshake (HandshakeFailure); it has no cipher in common with \
              us, or wants a client certificate"
@@ -156,6 +194,9 @@ fn untrusted(peer: &str, error: &rustls::Error) -> String {
             "{peer} refused the TLS handshake ({alert:?}); it wants a client certificate, or another \
              one: set one that it accepts"
         ),
+        other if phase == Phase::Exchange => {
+            format!("the TLS connection to {peer} broke after the handshake: {other}")
+        }
         other => format!("the TLS handshake with {peer} failed: {other}"),
     }
 }
@@ -168,9 +209,9 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
     let what = match why {
         // The latter: an issuer of the same name has another kind of key.
         UnknownIssuer | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "is signed by nobody we trust; if the tenant has a private CA, or a proxy inspects TLS, \
-             set the PEM file of that CA as CA file (in the environment: ONEACCESS_CA_FILE); if its \
-             CA is a public one, the server may not send its intermediate certificate"
+            "is signed by an unknown issuer; if the tenant has a private CA, or a proxy inspects TLS, \
+             set ca_file (ONEACCESS_CA_FILE) to the PEM file of that CA; if its CA is a public one, \
+             the server may not send its intermediate certificate"
                 .to_owned()
         }
         BadSignature => "is not signed as it should be: perhaps by a CA that was made anew under its \
@@ -197,7 +238,7 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
             date(not_before),
             date(time)
         ),
-        Other(inner) if format!("{inner:?}").contains("CaUsedAsEndEntity") => {
+        Other(inner) if is_ca(&format!("{inner:?}")) => {
             "is a self-signed CA certificate, which cannot serve as a server's certificate: sign one \
              for the server with it (basicConstraints CA:FALSE)"
                 .to_owned()
@@ -207,8 +248,21 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
     format!("the certificate of {peer} {what}")
 }
 
-/// rustls says `DnsName("a.example")` and `IpAddress(192.0.2.7)`.
+// What ureq and rustls tell in words only; a new version may have others. Each has a test over a
+// real connection, in tests/proxies.rs and tests/trust.rs.
+
+/// `proxy server responded 407/407`, or `proxy server did not respond`.
+fn status_in(why: &str) -> String {
+    why.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect()
+}
+
+/// `DnsName("a.example")` and `IpAddress(192.0.2.7)`.
 fn bare(name: &str) -> &str {
     let (_, inner) = name.split_once('(').unwrap_or(("", name));
     inner.trim_matches(['"', ')'])
+}
+
+/// `CaUsedAsEndEntity`, an error of webpki.
+fn is_ca(why: &str) -> bool {
+    why.contains("CaUsedAsEndEntity")
 }

@@ -4,6 +4,7 @@
 mod connect;
 mod explain;
 mod proxy;
+mod socks;
 mod trust;
 
 use std::io::{self, Read};

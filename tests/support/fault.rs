@@ -70,6 +70,23 @@ impl Server {
         })
     }
 
+    /// Waits for the client before each of these replies, then closes.
+    pub fn replying(replies: &[&[u8]]) -> Server {
+        let replies: Vec<Vec<u8>> = replies.iter().map(|reply| reply.to_vec()).collect();
+        Server::start(move |mut socket| say_in_turn(&mut socket, &replies))
+    }
+
+    /// The same, then carries the connection to another port, as a proxy does.
+    pub fn tunnel(replies: &[&[u8]], port: u16) -> Server {
+        let replies: Vec<Vec<u8>> = replies.iter().map(|reply| reply.to_vec()).collect();
+        Server::start(move |mut client| {
+            say_in_turn(&mut client, &replies);
+            if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+                carry(&client, &server, Fault::None, &Mutex::default(), &AtomicUsize::default());
+            }
+        })
+    }
+
     /// Says this byte by byte, again and again, then closes after five seconds.
     pub fn dripping(bytes: &[u8], every: Duration) -> Server {
         let bytes = bytes.to_vec();
@@ -101,6 +118,15 @@ impl Drop for Server {
         }
         for socket in self.shared.sockets.lock().unwrap().iter() {
             let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn say_in_turn(socket: &mut TcpStream, replies: &[Vec<u8>]) {
+    for reply in replies {
+        let heard = socket.read(&mut [0; 4096]).is_ok_and(|length| length > 0);
+        if !heard || socket.write_all(reply).is_err() {
+            return;
         }
     }
 }
@@ -178,15 +204,7 @@ impl Relay {
             let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
                 return;
             };
-            thread::scope(|scope| {
-                scope.spawn(|| upstream(&client, &server, fault, &seen));
-                downstream(&server, &client, fault, &count);
-                // The other direction shall end too.
-                let _ = server.shutdown(Shutdown::Both);
-                if !matches!(fault, Fault::Reset(_)) {
-                    let _ = client.shutdown(Shutdown::Both);
-                }
-            });
+            carry(&client, &server, fault, &seen, &count);
         });
         Relay { server, from_client, to_client }
     }
@@ -199,10 +217,28 @@ impl Relay {
         self.from_client.lock().unwrap().clone()
     }
 
-    /// How many bytes went to clients so far.
+    /// How many bytes came for clients so far.
     pub fn to_client(&self) -> usize {
         self.to_client.load(SeqCst)
     }
+}
+
+fn carry(
+    client: &TcpStream,
+    server: &TcpStream,
+    fault: Fault,
+    seen: &Mutex<Vec<u8>>,
+    count: &AtomicUsize,
+) {
+    thread::scope(|scope| {
+        scope.spawn(|| upstream(client, server, fault, seen));
+        downstream(server, client, fault, count);
+        // The other direction shall end too.
+        let _ = server.shutdown(Shutdown::Both);
+        if !matches!(fault, Fault::Reset(_)) {
+            let _ = client.shutdown(Shutdown::Both);
+        }
+    });
 }
 
 fn upstream(mut client: &TcpStream, mut server: &TcpStream, fault: Fault, seen: &Mutex<Vec<u8>>) {
@@ -231,11 +267,12 @@ fn downstream(mut server: &TcpStream, client: &TcpStream, fault: Fault, count: &
     let mut passed = 0;
     while let Ok(length @ 1..) = server.read(&mut buffer) {
         let bytes = &mut buffer[..length];
+        // Before the client can act on them.
+        count.fetch_add(length, SeqCst);
         if !pass(client, bytes, passed, fault) {
             return;
         }
         passed += length;
-        count.fetch_add(length, SeqCst);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Real proxies on loopback ports: tinyproxy, squid, microsocks.
+//! Real proxies on loopback ports: tinyproxy, squid, microsocks, dante.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -101,6 +101,22 @@ pub fn microsocks(arguments: &[&str]) -> Daemon {
     Daemon::start(|_, port| {
         let mut command = Command::new("microsocks");
         command.args(["-i", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
+        command
+    })
+}
+
+/// SOCKS 4, 4a and 5, without passwords.
+pub fn dante() -> Daemon {
+    Daemon::start(|folder, port| {
+        let file = folder.join("danted.conf");
+        let text = format!(
+            "internal: 127.0.0.1 port = {port}\nexternal: 127.0.0.1\nclientmethod: none\n\
+             socksmethod: none\nclient pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n\
+             socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n"
+        );
+        fs::write(&file, text).expect("a file");
+        let mut command = Command::new("danted");
+        command.arg("-f").arg(file);
         command
     })
 }

@@ -1,11 +1,29 @@
 /* Loaded before libc, replaces the lookup of names: waits FAKE_LOOKUP_MS, then answers with the
- * addresses in FAKE_ADDRESSES. */
+ * addresses in FAKE_ADDRESSES. With FAKE_CONNECT_ERRNO it replaces connect() too, which then fails
+ * at once with that error. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+
+/* How often connect() was called. */
+int fake_connects;
+
+int connect(int socket, const struct sockaddr *address, socklen_t length)
+{
+    const char *number = getenv("FAKE_CONNECT_ERRNO");
+    __atomic_fetch_add(&fake_connects, 1, __ATOMIC_SEQ_CST);
+    if (number) {
+        errno = atoi(number);
+        return -1;
+    }
+    return syscall(SYS_connect, socket, address, length);
+}
 
 static struct addrinfo *one(const char *text)
 {

@@ -29,4 +29,20 @@ impl Resolver {
         command.env("FAKE_LOOKUP_MS", lookup_ms.to_string()).env("FAKE_ADDRESSES", addresses);
         command
     }
+
+    /// Every connect fails at once with this error of the system, and is counted.
+    pub fn failing_connect(&self, errno: i32) -> Command {
+        let mut command = self.runner(0, "127.0.0.1");
+        command.env("FAKE_CONNECT_ERRNO", errno.to_string());
+        command
+    }
+}
+
+/// In such a child.
+pub fn connects() -> i32 {
+    // SAFETY: the symbol is an int of the library that was loaded before libc.
+    unsafe {
+        let count = libc::dlsym(libc::RTLD_DEFAULT, c"fake_connects".as_ptr());
+        count.cast::<i32>().as_ref().copied().expect("the library")
+    }
 }

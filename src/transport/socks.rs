@@ -1,0 +1,241 @@
+//! A tunnel through a SOCKS proxy: versions 4 and 4a, and 5 (RFC 1928) with a password (RFC 1929).
+//! ureq's own SOCKS connector makes its connection itself, whose timeouts end late.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+use ureq::unversioned::transport::{
+    ConnectionDetails, Connector, Either, NextTimeout, Transport, TransportAdapter,
+};
+use ureq::{Proxy, ProxyProtocol};
+use zeroize::Zeroizing;
+
+use super::connect::{Context, Deadline, Socket, Tcp, Wiping, host_and_port, host_port};
+use super::explain::{Phase, explain};
+
+/// In bytes: a version, then user and password with their lengths, or a host name with its own.
+const MAX_REQUEST: usize = 1 + 2 * 256;
+
+/// The first of the chain; leaves what is not for a SOCKS proxy to the others.
+#[derive(Debug)]
+pub(super) struct Socks {
+    pub tcp: Tcp,
+    pub context: Context,
+}
+
+impl<In: Transport> Connector<In> for Socks {
+    type Out = Either<In, Wiping<Socket>>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let proxy = match details.config.proxy() {
+            Some(proxy) if chained.is_none() && is_socks(proxy) => proxy,
+            _ => return Ok(chained.map(Either::A)),
+        };
+        let left = Deadline::of(details).left()?;
+        let timeout = NextTimeout { after: left.into(), ..details.timeout };
+        let addresses = details.resolver.resolve(proxy.uri(), details.config, timeout)?;
+        let socket = self.tcp.dial(details, &addresses).map_err(|error| {
+            let name = self.context.proxy.as_deref();
+            explain(Phase::Connect, &host_and_port(proxy.uri()), name, error)
+        })?;
+        // The socket has the deadline; the password is wiped from its buffers.
+        let mut stream = TransportAdapter::new(Wiping::new(socket), details.current_time.clone());
+        let target = Target::of(details, proxy).ok_or(ureq::Error::HostNotFound)?;
+        match proxy.protocol() {
+            ProxyProtocol::Socks4 | ProxyProtocol::Socks4A => socks4(&mut stream, proxy, target),
+            _ => socks5(&mut stream, proxy, target),
+        }?;
+        Ok(Some(Either::B(stream.into_inner())))
+    }
+}
+
+fn is_socks(proxy: &Proxy) -> bool {
+    !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
+}
+
+/// To whom the tunnel shall lead.
+#[derive(Clone, Copy, Debug)]
+enum Target<'a> {
+    Address(SocketAddr),
+    /// The proxy looks it up.
+    Name(&'a str, u16),
+}
+
+impl<'a> Target<'a> {
+    fn of(details: &ConnectionDetails<'a>, proxy: &Proxy) -> Option<Target<'a>> {
+        if proxy.resolve_target() {
+            // SOCKS 4 has no other addresses.
+            let only_v4 = proxy.protocol() == ProxyProtocol::Socks4;
+            let address = details.addrs.iter().find(|address| !only_v4 || address.is_ipv4());
+            return address.or(details.addrs.first()).copied().map(Target::Address);
+        }
+        let (host, port) = host_port(details.uri);
+        Some(match host.parse() {
+            Ok(ip) => Target::Address(SocketAddr::new(ip, port)),
+            Err(_) => Target::Name(host, port),
+        })
+    }
+
+    fn port(self) -> [u8; 2] {
+        match self {
+            Target::Address(address) => address.port(),
+            Target::Name(_, port) => port,
+        }
+        .to_be_bytes()
+    }
+}
+
+fn socks4(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io::Result<()> {
+    let mut request = request(&[4, 1]);
+    request.extend_from_slice(&target.port());
+    let name = match target {
+        Target::Address(SocketAddr::V4(address)) => {
+            request.extend_from_slice(&address.ip().octets());
+            None
+        }
+        Target::Address(SocketAddr::V6(_)) => return refuse("SOCKS 4 has no IPv6 addresses"),
+        Target::Name(name, _) => {
+            // An address that nobody has: a name follows.
+            request.extend_from_slice(&[0, 0, 0, 1]);
+            Some(name)
+        }
+    };
+    for text in [Some(proxy.username().unwrap_or_default()), name].into_iter().flatten() {
+        if text.len() > 255 || text.contains('\0') {
+            return refuse("the user or the host name cannot be sent with SOCKS 4");
+        }
+        request.extend_from_slice(text.as_bytes());
+        request.push(0);
+    }
+    stream.write_all(&request)?;
+    // An address follows, which means nothing here.
+    let [version, reply, ..] = read::<8>(stream)?;
+    match (version, reply) {
+        (0, 90) => Ok(()),
+        (0, 91) => Err(failure("request rejected or failed (SOCKS reply 91)")),
+        (0, 92) => refuse("it cannot reach the identd of this machine (SOCKS reply 92)"),
+        (0, 93) => refuse("the identd of this machine names another user (SOCKS reply 93)"),
+        _ => Err(no_socks()),
+    }
+}
+
+fn socks5(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io::Result<()> {
+    const NONE: u8 = 0;
+    const PASSWORD: u8 = 2;
+    let user = proxy.username();
+    stream.write_all(if user.is_some() { &[5, 2, PASSWORD, NONE] } else { &[5, 1, NONE] })?;
+    match (read(stream)?, user) {
+        ([5, NONE], _) => {}
+        ([5, PASSWORD], Some(user)) => {
+            sign_in(stream, user, proxy.password().unwrap_or_default())?;
+        }
+        ([5, 0xff], _) => {
+            return refuse(
+                "no acceptable authentication method; it wants a user and a password, or others \
+                 (socks5h://user:password@proxy:port)",
+            );
+        }
+        _ => return Err(no_socks()),
+    }
+    let mut request = request(&[5, 1, 0]);
+    match target {
+        Target::Address(SocketAddr::V4(address)) => {
+            request.push(1);
+            request.extend_from_slice(&address.ip().octets());
+        }
+        Target::Address(SocketAddr::V6(address)) => {
+            request.push(4);
+            request.extend_from_slice(&address.ip().octets());
+        }
+        Target::Name(name, _) => {
+            request.push(3);
+            push_text(&mut request, name)?;
+        }
+    }
+    request.extend_from_slice(&target.port());
+    stream.write_all(&request)?;
+    read_reply(stream)
+}
+
+fn sign_in(stream: &mut (impl Read + Write), user: &str, password: &str) -> io::Result<()> {
+    let mut request = request(&[1]);
+    push_text(&mut request, user)?;
+    push_text(&mut request, password)?;
+    stream.write_all(&request)?;
+    match read(stream)? {
+        [1, 0] => Ok(()),
+        [1, _] => refuse("it refused the user or the password"),
+        _ => Err(no_socks()),
+    }
+}
+
+/// The answer to a request of SOCKS 5, with the address that follows: what comes next is TLS.
+fn read_reply(stream: &mut impl Read) -> io::Result<()> {
+    match read(stream)? {
+        [5, 0] => {}
+        [5, reply] => return Err(refusal(reply)),
+        _ => return Err(no_socks()),
+    }
+    let length = match read(stream)? {
+        [0, 1] => 4,
+        [0, 3] => usize::from(read::<1>(stream)?[0]),
+        [0, 4] => 16,
+        _ => return Err(no_socks()),
+    };
+    let mut address_and_port = [0; 255 + 2];
+    stream.read_exact(&mut address_and_port[..length + 2])
+}
+
+fn refusal(reply: u8) -> io::Error {
+    let (kind, what) = match reply {
+        1 => (ErrorKind::Other, "general failure"),
+        2 => (ErrorKind::PermissionDenied, "it does not allow this host"),
+        3 => (ErrorKind::Other, "network unreachable"),
+        4 => (ErrorKind::Other, "host unreachable"),
+        5 => (ErrorKind::Other, "connection refused"),
+        6 => (ErrorKind::Other, "TTL expired"),
+        7 => (ErrorKind::PermissionDenied, "command not supported"),
+        8 => (ErrorKind::PermissionDenied, "address type not supported"),
+        _ => (ErrorKind::Other, "unknown error"),
+    };
+    io::Error::new(kind, format!("{what} (SOCKS reply {reply})"))
+}
+
+/// Never grows, which would leave a copy of the password behind.
+fn request(first: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut request = Zeroizing::new(Vec::with_capacity(MAX_REQUEST + 16));
+    request.extend_from_slice(first);
+    request
+}
+
+fn push_text(request: &mut Vec<u8>, text: &str) -> io::Result<()> {
+    let Ok(length) = u8::try_from(text.len()) else {
+        return refuse("user, password and host name have at most 255 bytes with SOCKS 5");
+    };
+    request.push(length);
+    request.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+fn read<const LENGTH: usize>(stream: &mut impl Read) -> io::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn no_socks() -> io::Error {
+    failure("it did not answer as a SOCKS proxy of this version does")
+}
+
+fn failure(why: &'static str) -> io::Error {
+    io::Error::other(why)
+}
+
+/// `PermissionDenied` says that the same request would be refused again.
+fn refuse<T>(why: &'static str) -> io::Result<T> {
+    Err(io::Error::new(ErrorKind::PermissionDenied, why))
+}
