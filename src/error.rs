@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::redact::one_line;
 use crate::secret::Text;
 use crate::system::{self, Now};
 
@@ -27,7 +28,7 @@ pub enum ErrorKind {
     Denied,
     /// OneAccess, or a gateway before it, asked for fewer requests.
     Throttled,
-    /// HTTP 5xx: OneAccess failed.
+    /// HTTP 5xx, or an error code that says "busy": OneAccess failed.
     Server,
     /// The answer was not a token: web page, redirect, firewall, broken JSON.
     Protocol,
@@ -60,8 +61,7 @@ struct Facts {
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl AsRef<str>) -> Error {
         use ErrorKind::*;
-        let line: String =
-            message.as_ref().chars().map(|c| if breaks_lines(c) { ' ' } else { c }).collect();
+        let line = one_line(message.as_ref());
         Error {
             facts: Arc::new(Facts {
                 kind,
@@ -112,7 +112,8 @@ impl Error {
         self.facts.http_status
     }
 
-    /// The vendor's `error_code`, or the OAuth `error` (RFC 6749, section 5.2), as it came.
+    /// The vendor's `error_code`, or the OAuth `error` (RFC 6749, section 5.2), as it came but for
+    /// control characters, and what could be the secret or a token.
     pub fn vendor_code(&self) -> Option<&str> {
         self.facts.vendor_code.as_ref().map(Text::as_str)
     }
@@ -153,11 +154,6 @@ impl Error {
     pub(crate) fn vendor_code_text(&self) -> Option<&Text> {
         self.facts.vendor_code.as_ref()
     }
-}
-
-/// Or turns around what follows.
-fn breaks_lines(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for Error {

@@ -99,7 +99,12 @@ impl Exchange {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reading = Reading {
             host: self.config.endpoint.host_and_port(),
-            redact: Redact::new(&self.config.client_id, &secret, latest.as_ref()),
+            redact: Redact {
+                client_id: &self.config.client_id,
+                secret: &secret,
+                token: latest.as_ref(),
+                headers: &self.config.headers,
+            },
         };
         let outcome = reading.outcome(reply);
         if let Ok(grant) = &outcome {

@@ -17,9 +17,9 @@ const LONGEST_LIFE: f64 = i32::MAX as f64;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Finds out what an answer means.
-pub(super) struct Reading {
+pub(super) struct Reading<'a> {
     pub host: String,
-    pub redact: Redact,
+    pub redact: Redact<'a>,
 }
 
 /// What OneAccess says went wrong, redacted.
@@ -28,7 +28,7 @@ struct Complaint {
     text: String,
 }
 
-impl Reading {
+impl Reading<'_> {
     pub fn outcome(&self, reply: Reply) -> Result<Grant, Error> {
         let status = reply.status;
         let retry_after = retry_after(&reply);
@@ -114,7 +114,7 @@ impl Reading {
 
     fn redirect(&self, status: u16, location: Option<String>) -> Error {
         let target = match location.as_deref().and_then(host_of) {
-            Some(host) => format!(" to {}", self.redact.name(host, 100)),
+            Some(host) => format!(" to {}", self.redact.host(host, 100)),
             None => String::new(),
         };
         let message = format!(
@@ -132,7 +132,7 @@ impl Reading {
         let pairs = [("error_code", "error_msg"), ("error", "error_description")];
         for (code, description) in pairs {
             let Some(code) = field(code) else { continue };
-            let code = self.redact.name(&code, 64);
+            let code = self.redact.code(&code, 64);
             let text = match field(description) {
                 Some(text) => format!("{code}: {}", self.redact.shown(&text, 300)),
                 None => code.clone(),
@@ -144,7 +144,7 @@ impl Reading {
             code: ["code", "error_code"]
                 .iter()
                 .find_map(|name| nested.get(*name).and_then(text))
-                .map(|code| self.redact.name(&code, 64)),
+                .map(|code| self.redact.code(&code, 64)),
             text: self.redact.shown(&nested.to_string(), 300),
         })
     }
@@ -255,7 +255,8 @@ fn host_of(location: &str) -> Option<&str> {
 /// The token or the message that comes of an answer.
 #[cfg(fuzzing)]
 pub fn fuzz_answer(status: u16, retry_after: &[u8], body: &[u8], secret: &str) -> String {
-    let reading = Reading { host: "host:443".to_owned(), redact: Redact::new("id", secret, None) };
+    let redact = Redact { client_id: "id", secret, token: None, headers: &[] };
+    let reading = Reading { host: "host:443".to_owned(), redact };
     match reading.outcome(Reply::made_of(status, retry_after, body)) {
         Ok(grant) => format!("{grant:?}"),
         Err(error) => format!("{error} {error:?}"),
