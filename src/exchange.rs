@@ -1,6 +1,8 @@
 //! One request for a token: the form goes out, a `Grant` or an `Error` comes back.
 
 mod answer;
+mod json;
+mod page;
 
 use std::fs::File;
 use std::io::Read;

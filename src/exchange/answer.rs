@@ -3,8 +3,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
+
+use super::json::{self, Fields};
+use super::page;
 
 use crate::error::{Error, ErrorKind};
 use crate::redact::Redact;
@@ -16,43 +19,73 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(300);
 const LONGEST_LIFE: f64 = i32::MAX as f64;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+type Secret = Zeroizing<String>;
+
 /// Finds out what an answer means.
 pub(super) struct Reading<'a> {
     pub host: String,
     pub redact: Redact<'a>,
 }
 
-/// What OneAccess says went wrong, redacted.
+/// What OneAccess says went wrong; to be redacted.
 struct Complaint {
-    code: Option<String>,
-    text: String,
+    /// Empty if there is none.
+    code: Secret,
+    text: Option<Secret>,
+}
+
+/// What a status means with the code beside it; `None`: the body holds no error.
+fn classify(status: u16, code: Option<&str>) -> ErrorKind {
+    match (status, code) {
+        (300..=399, _) => ErrorKind::Protocol,
+        (429, _) | (_, Some("APIG.0308")) => ErrorKind::Throttled,
+        (408 | 425 | 500..=599, _) => ErrorKind::Server,
+        // RFC 6749, section 4.1.2.1, which some send from the token endpoint, too; "system busy".
+        (_, Some("temporarily_unavailable" | "server_error" | "IDAAS.TENANT.COM.0002")) => {
+            ErrorKind::Server
+        }
+        (401 | 403, _) | (200 | 400..=499, Some(_)) => ErrorKind::Denied,
+        _ => ErrorKind::Protocol,
+    }
+}
+
+/// Whether no body changes what the status means.
+fn says_it_all(status: u16) -> bool {
+    matches!(status, 300..=399) || classify(status, None) != ErrorKind::Protocol
 }
 
 impl Reading<'_> {
     pub fn outcome(&self, reply: Reply) -> Result<Grant, Error> {
         let status = reply.status;
-        let retry_after = retry_after(&reply);
-        let location = reply.header("location").map(str::to_owned);
-        let fields = match (fields(&reply), reply.body) {
+        match &reply.body {
             // Where the status says it all, a body that broke off changes nothing.
-            (_, Err(error)) if !says_it_all(status) => return Err(error),
-            (fields, _) => fields,
-        };
-        let complaint = fields.as_ref().ok().and_then(|fields| self.complaint(fields));
-        let no_object = match fields {
-            Ok(mut fields) if status == 200 => match grant(&mut fields) {
-                Ok(grant) => return Ok(grant),
-                Err(why) => why,
-            },
-            Ok(_) => "is not what OneAccess answers".to_owned(),
-            Err(why) => why,
+            Err(error) if !says_it_all(status) => return Err(error.clone()),
+            _ => {}
+        }
+        let mut repaired = Secret::default();
+        let body = body(&reply, &mut repaired);
+        let page = body.as_ref().ok().copied().filter(|body| page::is_page(body));
+        let (complaint, why) = match body.and_then(Fields::of) {
+            Ok(fields) => {
+                let why = match status {
+                    200 => match grant(&fields) {
+                        Ok(grant) => return Ok(grant),
+                        Err(why) => why,
+                    },
+                    201..=299 => "may hold one, but it counts with HTTP 200 only",
+                    _ => "is not what OneAccess answers",
+                };
+                (complaint(&fields), why.to_owned())
+            }
+            Err(_) if page.is_some() => (None, "is a web page".to_owned()),
+            Err(why) => (None, why),
         };
         let error = match complaint {
-            _ if (300..400).contains(&status) => self.redirect(status, location),
+            _ if (300..400).contains(&status) => self.redirect(status, reply.header("location")),
             Some(complaint) => self.complained(status, complaint),
-            None => self.without_complaint(status, &no_object),
+            None => self.without_complaint(status, &why, page),
         };
-        Err(match retry_after {
+        Err(match retry_after(&reply) {
             Some(after) => error.with_retry_after(after),
             None => error,
         })
@@ -60,60 +93,54 @@ impl Reading<'_> {
 
     fn complained(&self, status: u16, Complaint { code, text }: Complaint) -> Error {
         let host = &self.host;
-        let code = code.as_deref();
-        let (kind, what) = match status {
-            _ if status == 429 || code == Some("APIG.0308") => {
-                (ErrorKind::Throttled, "asks for fewer requests")
-            }
-            500..=599 | 408 | 425 => (ErrorKind::Server, "could not answer"),
-            201..=299 => (ErrorKind::Protocol, "gave an answer that is no token"),
-            _ => (ErrorKind::Denied, "refused the request"),
+        let kind = classify(status, Some(&code));
+        let what = match kind {
+            ErrorKind::Throttled => "asks for fewer requests",
+            ErrorKind::Server => "could not answer",
+            ErrorKind::Denied => "refused the request",
+            _ => "gave an answer that is no token",
         };
-        let advice = match code {
-            Some("invalid_client" | "unauthorized" | "unauthorized_client") => {
+        let advice = match code.as_str() {
+            "invalid_client" | "unauthorized" | "unauthorized_client" => {
                 "; check client_id and client_secret (a secret that was reset is replaced at once)"
             }
             _ => "",
         };
-        let message = format!("{host} {what}: {text} (HTTP {status}){advice}");
-        Error::new(kind, message).with_answer(status, code)
+        let code = (!code.is_empty()).then(|| self.redact.code(&code, 64));
+        let text = text.map(|text| self.redact.shown(&text, 300));
+        let parts: Vec<&str> = [&code, &text].into_iter().flatten().map(String::as_str).collect();
+        let message = format!("{host} {what}: {} (HTTP {status}){advice}", parts.join(": "));
+        Error::new(kind, message).with_answer(status, code.as_deref())
     }
 
-    fn without_complaint(&self, status: u16, no_object: &str) -> Error {
+    /// `page` is the body, if it is a web page.
+    fn without_complaint(&self, status: u16, why: &str, page: Option<&str>) -> Error {
         let host = &self.host;
-        let (kind, message) = match status {
-            429 => (ErrorKind::Throttled, format!("{host} asks for fewer requests (HTTP 429)")),
-            500..=599 | 408 | 425 => {
-                (ErrorKind::Server, format!("{host} could not answer (HTTP {status})"))
-            }
-            401 | 403 => (
-                ErrorKind::Denied,
-                format!(
-                    "{host} refused the request without saying why (HTTP {status}); check \
-                     client_id and client_secret, and that nothing before OneAccess wants a login"
-                ),
-            ),
-            418 => (
-                ErrorKind::Protocol,
-                format!("a web application firewall before {host} blocked the request (HTTP 418)"),
-            ),
-            400..=499 => (
-                ErrorKind::Protocol,
-                format!(
-                    "the answer of {host} is not from OneAccess (HTTP {status}, and the body \
-                     {no_object}); check the endpoint"
-                ),
-            ),
-            _ => (
-                ErrorKind::Protocol,
-                format!("{host} answered HTTP {status} without a token: the body {no_object}"),
-            ),
+        let kind = classify(status, None);
+        let title = page.and_then(page::title).map(|title| self.redact.shown(&title, 100));
+        let what = match (kind, title) {
+            (_, Some(title)) => format!("answered a web page: {title}"),
+            (ErrorKind::Throttled, _) => "asks for fewer requests".to_owned(),
+            (ErrorKind::Server, _) => "could not answer".to_owned(),
+            (ErrorKind::Denied, _) => "refused the request without saying why".to_owned(),
+            _ => format!("gave no usable token: the body {why}"),
         };
+        let advice = match (kind, page::advice(status, page.unwrap_or_default())) {
+            (_, Some(advice)) => format!("; {advice}"),
+            (ErrorKind::Denied, _) => "; check client_id and client_secret, and that nothing \
+                 before OneAccess wants a login"
+                .to_owned(),
+            (ErrorKind::Protocol, _) if page.is_some() || status >= 400 => {
+                "; check the endpoint".to_owned()
+            }
+            _ => String::new(),
+        };
+        let message = format!("{host} {what} (HTTP {status}){advice}");
         Error::new(kind, message).with_answer(status, None)
     }
 
-    fn redirect(&self, status: u16, location: Option<String>) -> Error {
-        let target = match location.as_deref().and_then(host_of) {
+    fn redirect(&self, status: u16, location: Option<&str>) -> Error {
+        let target = match location.and_then(host_of) {
             Some(host) => format!(" to {}", self.redact.host(host, 100)),
             None => String::new(),
         };
@@ -124,38 +151,29 @@ impl Reading<'_> {
         );
         Error::new(ErrorKind::Protocol, message).with_answer(status, None)
     }
+}
 
-    /// OneAccess has two shapes of errors, `error_code` with `error_msg` and OAuth's `error` with
-    /// `error_description`; gateways before it have others, whose text is kept as it is.
-    fn complaint(&self, fields: &Map<String, Value>) -> Option<Complaint> {
-        let field = |name| fields.get(name).and_then(text).filter(|text| !text.is_empty());
-        let pairs = [("error_code", "error_msg"), ("error", "error_description")];
-        for (code, description) in pairs {
-            let Some(code) = field(code) else { continue };
-            let code = self.redact.code(&code, 64);
-            let text = match field(description) {
-                Some(text) => format!("{code}: {}", self.redact.shown(&text, 300)),
-                None => code.clone(),
-            };
-            return Some(Complaint { code: Some(code), text });
+/// OneAccess has two shapes of errors, `error_code` with `error_msg` and OAuth's `error` with
+/// `error_description`; gateways before it have others, whose text is kept as it is.
+fn complaint(fields: &Fields) -> Option<Complaint> {
+    let shapes = [(fields.error_code, fields.error_msg), (fields.error, fields.error_description)];
+    for (code, description) in shapes {
+        if let Some(code) = code.and_then(text) {
+            return Some(Complaint { code, text: description.and_then(text) });
         }
-        let nested = ["error", "error_code"].iter().find_map(|name| fields.get(*name))?;
-        (nested.is_object() || nested.is_array()).then(|| Complaint {
-            code: ["code", "error_code"]
-                .iter()
-                .find_map(|name| nested.get(*name).and_then(text))
-                .map(|code| self.redact.code(&code, 64)),
-            text: self.redact.shown(&nested.to_string(), 300),
-        })
     }
+    let errors = [fields.error, fields.error_code].into_iter().flatten();
+    let nested = errors.into_iter().find(|value| value.get().starts_with(['{', '[']))?;
+    let fields = Fields::of_value(nested).unwrap_or_default();
+    Some(Complaint {
+        code: fields.code.or(fields.error_code).and_then(text).unwrap_or_default(),
+        text: fields.message.and_then(text).or_else(|| Some(nested.get().to_owned().into())),
+    })
 }
 
-fn says_it_all(status: u16) -> bool {
-    matches!(status, 300..=399 | 401 | 403 | 408 | 425 | 429 | 500..=599)
-}
-
-/// Why the body is not a JSON object, if it is not: what follows "the body …".
-fn fields(reply: &Reply) -> Result<Map<String, Value>, String> {
+/// The body as text, or why it cannot be read: what follows "the body …". Texts in it that are not
+/// UTF-8 must not cost the error code beside them: then it is repaired, in `repaired`.
+fn body<'a>(reply: &'a Reply, repaired: &'a mut Secret) -> Result<&'a str, String> {
     let body = match &reply.body {
         Ok(Some(body)) => body,
         Ok(None) => return Err(format!("is longer than {LARGEST_BODY} bytes")),
@@ -165,72 +183,55 @@ fn fields(reply: &Reply) -> Result<Map<String, Value>, String> {
         None | Some("" | "identity") => {}
         Some(_) => return Err("is compressed, which was not asked for".to_owned()),
     }
-    // Texts that are not UTF-8 must not cost the error code beside them.
-    let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
+    let text = std::str::from_utf8(body).unwrap_or_else(|_| {
+        *repaired = json::lossy(body);
+        repaired
+    });
     let text = text.trim_start_matches('\u{feff}').trim();
-    if text.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err("is JSON but not an object".to_owned()),
-        Err(_) if text.starts_with('<') => Err("is a web page".to_owned()),
-        Err(error) if error.is_eof() => Err("is JSON that breaks off".to_owned()),
-        // serde_json's own text may quote the token.
-        Err(error) => {
-            let (line, column) = (error.line(), error.column());
-            Err(format!("is not JSON (line {line}, column {column})"))
-        }
-    }
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text) }
 }
 
 /// Or why it is not a token: what follows "the body …".
-fn grant(fields: &mut Map<String, Value>) -> Result<Grant, String> {
-    let access_token = match fields.get_mut("access_token").map(Value::take) {
-        Some(Value::String(text)) => Zeroizing::new(text),
-        Some(_) => return Err("has an access_token that is not text".to_owned()),
-        None => return Err("has no access_token".to_owned()),
+fn grant(fields: &Fields) -> Result<Grant, &'static str> {
+    let access_token = match fields.access_token.map(json::string) {
+        Some(Some(text)) => text,
+        Some(None) => return Err("has an access_token that is not text"),
+        None => return Err("has no access_token"),
     };
     if access_token.is_empty() || !access_token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("has an access_token that is empty or not visible ASCII".to_owned());
+        return Err("has an access_token that is empty or not visible ASCII");
     }
-    match fields.get("token_type") {
-        None | Some(Value::Null) => {}
-        Some(Value::String(kind)) if kind.trim().eq_ignore_ascii_case("bearer") => {}
-        Some(_) => return Err("has a token_type other than Bearer".to_owned()),
+    let token_type = fields.token_type.filter(|value| value.get() != "null");
+    match token_type.map(json::string) {
+        None => {}
+        Some(Some(kind)) if kind.trim().eq_ignore_ascii_case("bearer") => {}
+        Some(_) => return Err("has a token_type other than Bearer"),
     }
-    let mut optional = |name| match fields.get_mut(name).map(Value::take) {
-        Some(Value::String(text)) => Some(Zeroizing::new(text)),
-        _ => None,
-    };
-    let (scope, id_token) = (optional("scope"), optional("id_token"));
-    let as_str = |text: &Option<Zeroizing<String>>| text.as_ref().map(|text| text.to_string());
+    let scope = fields.scope.and_then(json::string);
+    let id_token = fields.id_token.and_then(json::string);
+    let (scope, id_token) = (scope.as_deref(), id_token.as_deref());
     Ok(Grant {
-        token: Token::new(&access_token, as_str(&scope).as_deref(), as_str(&id_token).as_deref()),
-        expires_in: fields.get("expires_in").map_or(DEFAULT_LIFE, life),
+        token: Token::new(&access_token, scope.map(String::as_str), id_token.map(String::as_str)),
+        expires_in: fields.expires_in.and_then(life).unwrap_or(DEFAULT_LIFE),
     })
 }
 
-fn life(expires_in: &Value) -> Duration {
-    let seconds = match expires_in {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    };
-    match seconds {
-        Some(seconds) if seconds.is_finite() => {
-            Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFE))
-        }
-        _ => DEFAULT_LIFE,
-    }
+/// `None`: not readable.
+fn life(expires_in: &RawValue) -> Option<Duration> {
+    let seconds: f64 = text(expires_in)?.parse().ok()?;
+    // A number may be too long for f64, and a text may say "inf".
+    seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFE)))
 }
 
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.trim().to_owned()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
+/// A text that says something, or a number as it was written.
+fn text(value: &RawValue) -> Option<Secret> {
+    let text = match value.get().as_bytes() {
+        [b'"', ..] => json::string(value)?,
+        [b'-' | b'0'..=b'9', ..] => value.get().to_owned().into(),
+        _ => return None,
+    };
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned().into())
 }
 
 /// Retry-After (RFC 9110, section 10.2.3): seconds, or a date, which counts from the answer's own.
