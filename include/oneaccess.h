@@ -85,7 +85,7 @@ extern "C" { /* C++ only */
 #define ONEACCESS_ERROR_THROTTLED 8
 
 /**
- * HTTP 5xx: OneAccess failed.
+ * HTTP 5xx, or an error code that says "busy": OneAccess failed.
  */
 #define ONEACCESS_ERROR_SERVER 9
 
@@ -205,10 +205,12 @@ oneaccess_config *oneaccess_config_new_from_env(void);
 void oneaccess_config_set_client_secret_file(oneaccess_config *config, const char *path);
 
 /**
- * Sends the credentials as HTTP Basic authentication (RFC 7617) instead of form fields, if on is
- * not 0. Default: 0.
+ * Sends the credentials as HTTP Basic authentication instead of form fields, if on is not 0: as they
+ * are (RFC 7617), which OneAccess expects, and not form-encoded first (RFC 6749, section 2.3.1).
+ * Default: 0.
  */
-void oneaccess_config_set_basic_auth(oneaccess_config *config, int32_t on);
+void oneaccess_config_set_basic_auth(oneaccess_config *config,
+                                     int32_t on);
 
 /**
  * Adds a header to every request, for example X-tenant-id. Not those that the library sets itself:

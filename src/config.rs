@@ -146,7 +146,8 @@ impl Config {
         self
     }
 
-    /// Sends the credentials as HTTP Basic authentication (RFC 7617) instead of form fields.
+    /// Sends the credentials as HTTP Basic authentication instead of form fields: as they are
+    /// (RFC 7617), which OneAccess expects, and not form-encoded first (RFC 6749, section 2.3.1).
     /// Default: off.
     pub fn basic_auth(mut self, on: bool) -> Config {
         self.basic_auth = on;

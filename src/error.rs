@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::redact::one_line;
 use crate::secret::Text;
 use crate::system::{self, Now};
 
@@ -27,7 +28,7 @@ pub enum ErrorKind {
     Denied,
     /// OneAccess, or a gateway before it, asked for fewer requests.
     Throttled,
-    /// HTTP 5xx: OneAccess failed.
+    /// HTTP 5xx, or an error code that says "busy": OneAccess failed.
     Server,
     /// The answer was not a token: web page, redirect, firewall, broken JSON.
     Protocol,
@@ -63,7 +64,7 @@ impl Error {
         Error {
             facts: Arc::new(Facts {
                 kind,
-                message: one_line(message.as_ref()),
+                message: line(message.as_ref()),
                 http_status: 0,
                 vendor_code: None,
                 retryable: matches!(kind, Transport | Proxy | Timeout | Throttled | Server),
@@ -93,7 +94,7 @@ impl Error {
     /// The same error, given to a call that sent no request.
     pub(crate) fn as_remembered(&self) -> Error {
         let message = format!("{self} (remembered from an earlier request)");
-        let error = self.clone().change(|facts| facts.message = one_line(&message));
+        let error = self.clone().change(|facts| facts.message = line(&message));
         Error { remembered: true, ..error }
     }
 
@@ -112,7 +113,8 @@ impl Error {
         self.facts.http_status
     }
 
-    /// The vendor's `error_code`, or the OAuth `error` (RFC 6749, section 5.2), as it came.
+    /// The vendor's `error_code`, or the OAuth `error` (RFC 6749, section 5.2), as it came but for
+    /// control characters, and what could be the secret or a token.
     pub fn vendor_code(&self) -> Option<&str> {
         self.facts.vendor_code.as_ref().map(Text::as_str)
     }
@@ -155,14 +157,8 @@ impl Error {
     }
 }
 
-fn one_line(message: &str) -> Text {
-    let line: String = message.chars().map(|c| if breaks_lines(c) { ' ' } else { c }).collect();
-    Text::new(&line).expect("control characters were replaced")
-}
-
-/// Or turns around what follows.
-fn breaks_lines(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+fn line(message: &str) -> Text {
+    Text::new(&one_line(message)).expect("control characters were replaced")
 }
 
 impl fmt::Display for Error {

@@ -35,7 +35,7 @@ pub const ONEACCESS_ERROR_TIMEOUT: i32 = 6;
 pub const ONEACCESS_ERROR_DENIED: i32 = 7;
 /// OneAccess, or a gateway before it, asked for fewer requests.
 pub const ONEACCESS_ERROR_THROTTLED: i32 = 8;
-/// HTTP 5xx: OneAccess failed.
+/// HTTP 5xx, or an error code that says "busy": OneAccess failed.
 pub const ONEACCESS_ERROR_SERVER: i32 = 9;
 /// The answer was not a token: web page, redirect, firewall, broken JSON.
 pub const ONEACCESS_ERROR_PROTOCOL: i32 = 10;
@@ -145,8 +145,9 @@ pub extern "C" fn oneaccess_config_set_client_secret_file(
     });
 }
 
-/// Sends the credentials as HTTP Basic authentication (RFC 7617) instead of form fields, if on is
-/// not 0. Default: 0.
+/// Sends the credentials as HTTP Basic authentication instead of form fields, if on is not 0: as they
+/// are (RFC 7617), which OneAccess expects, and not form-encoded first (RFC 6749, section 2.3.1).
+/// Default: 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_basic_auth(config: Option<&mut oneaccess_config>, on: i32) {
     change(config, |config| config.basic_auth(on != 0));

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oneaccess::{Client, Config, Error, ErrorKind};
+use serde::de::IgnoredAny;
 use support::dice::Dice;
 use support::fault::{Fault, Relay, Server};
 use support::tenant::{Answer, Tenant};
@@ -263,9 +264,14 @@ fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_
                 tokens += 1;
                 let text = String::from_utf8_lossy(&body);
                 let text = text.trim_start_matches('\u{feff}');
-                let json: serde_json::Value = serde_json::from_str(text).expect("it was JSON");
                 assert_eq!(status, 200);
-                assert_eq!(json["access_token"].as_str(), Some(token.access_token()), "{text}");
+                serde_json::from_str::<IgnoredAny>(text).expect("it was JSON");
+                // What serde_json cannot hold in a `Value` is no matter where nobody asks for it.
+                let holdable = text.replace("1e999", "1").replace("\\ud800", "x");
+                if let Ok(json) = serde_json::from_str::<serde_json::Value>(&holdable) {
+                    let expected = json["access_token"].as_str();
+                    assert_eq!(expected, Some(token.access_token()), "{text}");
+                }
                 assert!(token.access_token().bytes().all(|byte| byte.is_ascii_graphic()));
             }
             Err(error) => {
@@ -284,6 +290,53 @@ fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_
     }
     println!("{tokens} of 1500 answers were tokens");
     assert!(tokens > 10, "{tokens}");
+}
+
+/// One more layer around a secret that a server sends back.
+fn wrapped(dice: &mut Dice, text: &str) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let unicode = |c: char| match c.is_ascii_alphanumeric() {
+        true => c.to_string(),
+        false => format!("\\u{:04x}", u32::from(c)),
+    };
+    match dice.below(6) {
+        0 => utf8_percent_encode(text, NON_ALPHANUMERIC).to_string(),
+        1 => text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;"),
+        2 => text.replace('\\', "\\\\").replace('"', "\\\""),
+        3 => text.chars().map(unicode).collect(),
+        4 => text.to_uppercase(),
+        _ => text.to_owned(),
+    }
+}
+
+#[test]
+fn a_secret_is_hidden_however_it_is_wrapped() {
+    let mut dice = Dice::new(11);
+    let characters: Vec<char> = "aZ09-._~ +/=&%\\\"<:;!é中".chars().collect();
+    for _ in 0..20 {
+        let length = 4 + dice.below(30);
+        let secret: String =
+            (0..length).map(|_| characters[dice.below(characters.len())]).collect();
+        if secret.trim().is_empty() || secret.chars().filter(|c| c.is_alphanumeric()).count() < 4 {
+            continue;
+        }
+        let tenant = Tenant::builder().client_secret(&secret).plain_http().start();
+        for _ in 0..30 {
+            let mut echo = secret.clone();
+            for _ in 0..dice.below(3) {
+                echo = wrapped(&mut dice, &echo);
+            }
+            let text = format!("no client has ({echo}), try again");
+            let body = serde_json::json!({"error": "e", "error_description": text}).to_string();
+            tenant.always(Answer::json(400, &body));
+            let error = support::client(&tenant).token().expect_err("denied");
+            fit_to_be_shown(&error);
+            let text = error.to_string();
+            let whole = text.contains("e: no client has (") && text.contains("), try again");
+            assert!(whole || text.contains("e: [hidden]"), "{secret:?} {echo:?}: {text}");
+            assert!(text.contains("[hidden]"), "{secret:?} {echo:?}: {text}");
+        }
+    }
 }
 
 const RAW: [&str; 5] = [

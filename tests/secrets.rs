@@ -74,12 +74,17 @@ fn every_answer(tenant: &Tenant) -> Vec<Answer> {
     let secret = tenant.client_secret();
     let echo = serde_json::json!({"error": "invalid_client", "error_description": secret});
     let code = serde_json::json!({"error_code": secret, "error_msg": secret});
+    let header = serde_json::json!({"error_code": "E1", "error_msg": HEADER_VALUE});
+    let nested = serde_json::json!({"error": {"reason": [secret, HEADER_VALUE]}});
     let location = format!("https://elsewhere.example/?client_secret={}", forms(tenant)[1]);
     vec![
         Answer::Normal,
         Answer::json(401, &echo.to_string()),
         Answer::json(500, &code.to_string()),
+        Answer::json(400, &header.to_string()),
+        Answer::json(400, &nested.to_string()),
         Answer::html(400, &format!("<html>{secret}")),
+        Answer::html(400, &format!("<title>no {secret} with {HEADER_VALUE}</title>")),
         Answer::status(302).header("Location", &location),
         Answer::status(200).header("Content-Encoding", &secret[..8]),
         Answer::Raw(format!("{secret}\r\n\r\n").into_bytes()),
@@ -402,6 +407,19 @@ fn a_vendors_echo_is_hidden_in_every_encoding() {
         }
     }
     assert!(shown.is_empty(), "{shown:#?}");
+}
+
+#[test]
+fn a_secret_with_quotes_is_hidden_in_a_nested_error() {
+    let secret = "Xy7\"kL9\\mN2q";
+    let tenant = Tenant::builder().client_secret(secret).start();
+    for field in ["message", "reason"] {
+        let text = format!("the client {secret} is unknown");
+        let body = serde_json::json!({"error": {"code": "E17", field: text}}).to_string();
+        tenant.always(Answer::json(400, &body));
+        let error = support::client(&tenant).token().expect_err("denied").to_string();
+        assert!(error.contains("E17: ") && error.contains("the client [hidden] is"), "{error}");
+    }
 }
 
 /// As Java's URLEncoder does it.

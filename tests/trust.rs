@@ -655,10 +655,38 @@ fn nginx_that_wants_a_client_certificate_says_so_over_http() {
         let with = config.clone().client_certificate_file(&certificate, &key);
         assert_eq!(token(&with), "from-nginx");
         // nginx finishes the handshake and answers HTTP 400 with a page.
-        let error = Client::new(config).expect("a client").token().expect_err("no token");
-        println!("{error}");
-        assert_eq!(error.kind(), ErrorKind::Protocol);
-        says(&error.to_string(), &["HTTP 400"]);
+        let stranger = Ca::new().server(&["x"]).write(folder.path(), "stranger");
+        let wrong = config.clone().client_certificate_file(stranger.0, stranger.1);
+        for (config, title, advice) in [
+            (config, "400 No required SSL certificate was sent", "wants a client certificate"),
+            (&wrong, "400 The SSL certificate error", "does not accept the client certificate"),
+        ] {
+            let error = Client::new(config).expect("a client").token().expect_err("no token");
+            println!("{error}");
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            let page = format!("answered a web page: {title} (HTTP 400)");
+            says(&error.to_string(), &[&page, advice, "client_certificate_file"]);
+        }
+    });
+}
+
+#[test]
+fn nginx_pages_say_what_to_do() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let long = "x".repeat(9000);
+    to_nginx(&ca, &ca.server(&["localhost"]), "", |config| {
+        let plain =
+            Config::new(&format!("http://localhost:{}", config_port(config)), "id", "secret");
+        let plain = plain.proxy(Some(""));
+        let long = config.clone().header("X-Long", &long);
+        for (config, words) in [(plain, "https://"), (long, "shorter extra headers")] {
+            let error = Client::new(&config).expect("a client").token().expect_err("no token");
+            println!("{error}");
+            says(&error.to_string(), &["answered a web page: 400 ", "(HTTP 400); ", words]);
+        }
     });
 }
 

@@ -1,0 +1,265 @@
+//! What an answer of the token endpoint means: a `Grant` or an `Error`. The only module that knows
+//! JSON and what OneAccess answers.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::json::{self, Fields};
+use super::page;
+
+use crate::error::{Error, ErrorKind};
+use crate::redact::Redact;
+use crate::token::{Grant, Token};
+use crate::transport::{LARGEST_BODY, Reply};
+
+/// When the answer does not say, or says nothing readable.
+const DEFAULT_LIFE: Duration = Duration::from_secs(300);
+const LONGEST_LIFE: f64 = i32::MAX as f64;
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Secret = Zeroizing<String>;
+
+/// Finds out what an answer means.
+pub(super) struct Reading<'a> {
+    pub host: String,
+    pub redact: Redact<'a>,
+}
+
+/// What OneAccess says went wrong; to be redacted.
+struct Complaint {
+    /// Empty if there is none.
+    code: Secret,
+    text: Option<Secret>,
+}
+
+/// What a status means with the code beside it; `None`: the body holds no error.
+fn classify(status: u16, code: Option<&str>) -> ErrorKind {
+    match (status, code) {
+        (300..=399, _) => ErrorKind::Protocol,
+        (429, _) | (_, Some("APIG.0308")) => ErrorKind::Throttled,
+        (408 | 425 | 500..=599, _) => ErrorKind::Server,
+        // RFC 6749, section 4.1.2.1, which some send from the token endpoint, too; "system busy".
+        (_, Some("temporarily_unavailable" | "server_error" | "IDAAS.TENANT.COM.0002")) => {
+            ErrorKind::Server
+        }
+        (401 | 403, _) | (200 | 400..=499, Some(_)) => ErrorKind::Denied,
+        _ => ErrorKind::Protocol,
+    }
+}
+
+/// Whether no body changes what the status means.
+fn says_it_all(status: u16) -> bool {
+    matches!(status, 300..=399) || classify(status, None) != ErrorKind::Protocol
+}
+
+impl Reading<'_> {
+    pub fn outcome(&self, reply: Reply) -> Result<Grant, Error> {
+        let status = reply.status;
+        match &reply.body {
+            // Where the status says it all, a body that broke off changes nothing.
+            Err(error) if !says_it_all(status) => return Err(error.clone()),
+            _ => {}
+        }
+        let mut repaired = Secret::default();
+        let body = body(&reply, &mut repaired);
+        let page = body.as_ref().ok().copied().filter(|body| page::is_page(body));
+        let (complaint, why) = match body.and_then(Fields::of) {
+            Ok(fields) => {
+                let why = match status {
+                    200 => match grant(&fields) {
+                        Ok(grant) => return Ok(grant),
+                        Err(why) => why,
+                    },
+                    201..=299 => "may hold one, but it counts with HTTP 200 only",
+                    _ => "is not what OneAccess answers",
+                };
+                (complaint(&fields), why.to_owned())
+            }
+            Err(_) if page.is_some() => (None, "is a web page".to_owned()),
+            Err(why) => (None, why),
+        };
+        let error = match complaint {
+            _ if (300..400).contains(&status) => self.redirect(status, reply.header("location")),
+            Some(complaint) => self.complained(status, complaint),
+            None => self.without_complaint(status, &why, page),
+        };
+        Err(match retry_after(&reply) {
+            Some(after) => error.with_retry_after(after),
+            None => error,
+        })
+    }
+
+    fn complained(&self, status: u16, Complaint { code, text }: Complaint) -> Error {
+        let host = &self.host;
+        let kind = classify(status, Some(&code));
+        let what = match kind {
+            ErrorKind::Throttled => "asks for fewer requests",
+            ErrorKind::Server => "could not answer",
+            ErrorKind::Denied => "refused the request",
+            _ => "gave an answer that is no token",
+        };
+        let advice = match code.as_str() {
+            "invalid_client" | "unauthorized" | "unauthorized_client" => {
+                "; check client_id and client_secret (a secret that was reset is replaced at once)"
+            }
+            _ => "",
+        };
+        let code = (!code.is_empty()).then(|| self.redact.code(&code, 64));
+        let text = text.map(|text| self.redact.shown(&text, 300));
+        let parts: Vec<&str> = [&code, &text].into_iter().flatten().map(String::as_str).collect();
+        let message = format!("{host} {what}: {} (HTTP {status}){advice}", parts.join(": "));
+        Error::new(kind, message).with_answer(status, code.as_deref())
+    }
+
+    /// `page` is the body, if it is a web page.
+    fn without_complaint(&self, status: u16, why: &str, page: Option<&str>) -> Error {
+        let host = &self.host;
+        let kind = classify(status, None);
+        let title = page.and_then(page::title).map(|title| self.redact.shown(&title, 100));
+        let what = match (kind, title) {
+            (_, Some(title)) => format!("answered a web page: {title}"),
+            (ErrorKind::Throttled, _) => "asks for fewer requests".to_owned(),
+            (ErrorKind::Server, _) => "could not answer".to_owned(),
+            (ErrorKind::Denied, _) => "refused the request without saying why".to_owned(),
+            _ => format!("gave no usable token: the body {why}"),
+        };
+        let advice = match (kind, page::advice(status, page.unwrap_or_default())) {
+            (_, Some(advice)) => format!("; {advice}"),
+            (ErrorKind::Denied, _) => "; check client_id and client_secret, and that nothing \
+                 before OneAccess wants a login"
+                .to_owned(),
+            (ErrorKind::Protocol, _) if page.is_some() || status >= 400 => {
+                "; check the endpoint".to_owned()
+            }
+            _ => String::new(),
+        };
+        let message = format!("{host} {what} (HTTP {status}){advice}");
+        Error::new(kind, message).with_answer(status, None)
+    }
+
+    fn redirect(&self, status: u16, location: Option<&str>) -> Error {
+        let target = match location.and_then(host_of) {
+            Some(host) => format!(" to {}", self.redact.host(host, 100)),
+            None => String::new(),
+        };
+        let message = format!(
+            "{} redirects{target} (HTTP {status}); redirects are not followed with a secret: check \
+             the endpoint",
+            self.host
+        );
+        Error::new(ErrorKind::Protocol, message).with_answer(status, None)
+    }
+}
+
+/// OneAccess has two shapes of errors, `error_code` with `error_msg` and OAuth's `error` with
+/// `error_description`; gateways before it have others, whose text is kept as it is.
+fn complaint(fields: &Fields) -> Option<Complaint> {
+    let shapes = [(fields.error_code, fields.error_msg), (fields.error, fields.error_description)];
+    for (code, description) in shapes {
+        if let Some(code) = code.and_then(text) {
+            return Some(Complaint { code, text: description.and_then(text) });
+        }
+    }
+    let errors = [fields.error, fields.error_code].into_iter().flatten();
+    let nested = errors.into_iter().find(|value| value.get().starts_with(['{', '[']))?;
+    let fields = Fields::of_value(nested).unwrap_or_default();
+    Some(Complaint {
+        code: fields.code.or(fields.error_code).and_then(text).unwrap_or_default(),
+        text: fields.message.and_then(text).or_else(|| Some(nested.get().to_owned().into())),
+    })
+}
+
+/// The body as text, or why it cannot be read: what follows "the body …". Texts in it that are not
+/// UTF-8 must not cost the error code beside them: then it is repaired, in `repaired`.
+fn body<'a>(reply: &'a Reply, repaired: &'a mut Secret) -> Result<&'a str, String> {
+    let body = match &reply.body {
+        Ok(Some(body)) => body,
+        Ok(None) => return Err(format!("is longer than {LARGEST_BODY} bytes")),
+        Err(_) => return Err("broke off".to_owned()),
+    };
+    match reply.header("content-encoding") {
+        None | Some("" | "identity") => {}
+        Some(_) => return Err("is compressed, which was not asked for".to_owned()),
+    }
+    let text = std::str::from_utf8(body).unwrap_or_else(|_| {
+        *repaired = json::lossy(body);
+        repaired
+    });
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text) }
+}
+
+/// Or why it is not a token: what follows "the body …".
+fn grant(fields: &Fields) -> Result<Grant, &'static str> {
+    let access_token = match fields.access_token.map(json::string) {
+        Some(Some(text)) => text,
+        Some(None) => return Err("has an access_token that is not text"),
+        None => return Err("has no access_token"),
+    };
+    if access_token.is_empty() || !access_token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("has an access_token that is empty or not visible ASCII");
+    }
+    let token_type = fields.token_type.filter(|value| value.get() != "null");
+    match token_type.map(json::string) {
+        None => {}
+        Some(Some(kind)) if kind.trim().eq_ignore_ascii_case("bearer") => {}
+        Some(_) => return Err("has a token_type other than Bearer"),
+    }
+    let scope = fields.scope.and_then(json::string);
+    let id_token = fields.id_token.and_then(json::string);
+    let (scope, id_token) = (scope.as_deref(), id_token.as_deref());
+    Ok(Grant {
+        token: Token::new(&access_token, scope.map(String::as_str), id_token.map(String::as_str)),
+        expires_in: fields.expires_in.and_then(life).unwrap_or(DEFAULT_LIFE),
+    })
+}
+
+/// `None`: not readable.
+fn life(expires_in: &RawValue) -> Option<Duration> {
+    let seconds: f64 = text(expires_in)?.parse().ok()?;
+    // A number may be too long for f64, and a text may say "inf".
+    seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFE)))
+}
+
+/// A text that says something, or a number as it was written.
+fn text(value: &RawValue) -> Option<Secret> {
+    let text = match value.get().as_bytes() {
+        [b'"', ..] => json::string(value)?,
+        [b'-' | b'0'..=b'9', ..] => value.get().to_owned().into(),
+        _ => return None,
+    };
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned().into())
+}
+
+/// Retry-After (RFC 9110, section 10.2.3): seconds, or a date, which counts from the answer's own.
+fn retry_after(reply: &Reply) -> Option<Duration> {
+    let text = reply.header("retry-after")?.trim();
+    let after = match httpdate::parse_http_date(text) {
+        Ok(date) => {
+            let sent = reply.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
+            date.duration_since(sent.unwrap_or_else(SystemTime::now)).unwrap_or_default()
+        }
+        Err(_) => Duration::from_secs(text.parse().ok()?),
+    };
+    Some(after.min(LONGEST_RETRY_AFTER))
+}
+
+fn host_of(location: &str) -> Option<&str> {
+    let (_, rest) = location.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    authority.rsplit('@').next()
+}
+
+/// The token or the message that comes of an answer.
+#[cfg(fuzzing)]
+pub fn fuzz_answer(status: u16, retry_after: &[u8], body: &[u8], secret: &str) -> String {
+    let redact = Redact { client_id: "id", secret, token: None, headers: &[] };
+    let reading = Reading { host: "host:443".to_owned(), redact };
+    match reading.outcome(Reply::made_of(status, retry_after, body)) {
+        Ok(grant) => format!("{grant:?}"),
+        Err(error) => format!("{error} {error:?}"),
+    }
+}

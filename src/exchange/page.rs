@@ -1,0 +1,71 @@
+//! Web pages that come instead of an answer.
+
+/// More is not looked at.
+const LARGEST_HEAD: usize = 64 << 10;
+
+const FIREWALL: &str = "a web application firewall before OneAccess blocked the request";
+const LONG_HEADER: &str = "the header of the request is too long for it: use shorter extra headers, \
+     and form fields for a long secret";
+
+/// What some pages say, in lower case, and what to do then.
+const KNOWN: [(&[&str], &str); 6] = [
+    (
+        &["no required ssl certificate"],
+        "it wants a client certificate: set one that it accepts (client_certificate_file)",
+    ),
+    (
+        &["ssl certificate error"],
+        "it does not accept the client certificate: set another one (client_certificate_file), \
+         which has not expired and is signed by a CA that it trusts",
+    ),
+    (
+        &["plain http request was sent to https port", "speaking plain http"],
+        "this port speaks TLS: write https:// in the endpoint",
+    ),
+    (&["header or cookie too large", "header fields too large"], LONG_HEADER),
+    (
+        &["web application firewall", "request rejected", "attention required!", "访问被拦截"],
+        FIREWALL,
+    ),
+    (
+        &["type=\"password\"", "type='password'", "<title>login", "<title>sign in", "<title>登录"],
+        "this is a login page: check the endpoint, and that nothing before OneAccess wants a login",
+    ),
+];
+
+/// Whether a body that is not JSON is a web page.
+pub(super) fn is_page(body: &str) -> bool {
+    body.starts_with('<')
+}
+
+/// Its title, if it has one; to be redacted.
+pub(super) fn title(page: &str) -> Option<String> {
+    let head = head(page);
+    // As long as `head`, byte by byte.
+    let lower = head.to_ascii_lowercase();
+    let tag = lower.find("<title")?;
+    let start = tag + lower[tag..].find('>')? + 1;
+    let end = start + lower[start..].find("</title")?;
+    let title = head[start..end].split_whitespace().collect::<Vec<_>>().join(" ");
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+    let decoded = entities.iter().fold(title, |title, (name, text)| title.replace(name, text));
+    (!decoded.is_empty()).then_some(decoded)
+}
+
+/// What to do about an answer that is well known by its status or by what its page says.
+pub(super) fn advice(status: u16, page: &str) -> Option<&'static str> {
+    let head = head(page).to_ascii_lowercase();
+    let known = KNOWN.iter().find(|(words, _)| words.iter().any(|words| head.contains(words)));
+    match (known, status) {
+        (Some((_, advice)), _) => Some(advice),
+        (None, 418) => Some(FIREWALL),
+        (None, 431) => Some(LONG_HEADER),
+        _ => None,
+    }
+}
+
+fn head(page: &str) -> &str {
+    let cuts = page.char_indices().map(|(at, _)| at).chain([page.len()]);
+    let end = cuts.take_while(|at| *at <= LARGEST_HEAD).last().unwrap_or_default();
+    &page[..end]
+}
