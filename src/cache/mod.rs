@@ -53,10 +53,10 @@ impl Cache {
     }
 
     fn with(expiry_margin: Option<Duration>, held: Option<Held>, closed: bool) -> Cache {
-        let state = State::new(expiry_margin, Box::new(system::chance), held.clone());
+        let state = State::new(expiry_margin, Box::new(system::chance), held);
         Cache {
-            current: AtomicUsize::new(if closed { 0 } else { address_to_lease(held.as_ref()) }),
-            latest: Snapshot::new(held),
+            current: AtomicUsize::new(address_to_lease(state.held())),
+            latest: Snapshot::new(state.held().cloned()),
             state: Mutex::new(state),
             changed: Condvar::new(),
             closed: AtomicBool::new(closed),

@@ -18,6 +18,11 @@ struct Scripted<F> {
     script: F,
 }
 
+/// A request that is never made.
+fn none_wanted(_: usize) -> Result<Grant, Error> {
+    panic!("nobody was to make a request")
+}
+
 impl<F: Fn(usize) -> Result<Grant, Error>> Scripted<F> {
     fn new(script: F) -> Scripted<F> {
         Scripted { requests: AtomicUsize::new(0), longest_time: Mutex::default(), script }
@@ -228,6 +233,37 @@ fn the_cache_of_a_child_has_the_token_and_nothing_locked() {
     let child = parent.for_child(None);
     assert_eq!(child.get(SECOND, &source).unwrap().token.access_token(), "t");
     assert_eq!(source.requests(), 1);
-    parent.closed.store(true, Ordering::SeqCst);
-    assert_eq!(kind(parent.for_child(None).get(SECOND, &source)), Some(ErrorKind::Closed));
+}
+
+#[test]
+fn the_child_of_a_closed_cache_is_closed() {
+    let source = Scripted::new(|_| grant("t", 1800 * SECOND));
+    let parent = Cache::new(None);
+    parent.get(SECOND, &source).unwrap();
+    parent.close();
+    let child = parent.for_child(None);
+    assert_eq!(kind(child.get(SECOND, &Scripted::new(none_wanted))), Some(ErrorKind::Closed));
+    assert!(child.cached().is_none() && child.refresh_in().is_none());
+}
+
+#[test]
+fn every_child_has_a_refresh_moment_of_its_own() {
+    let source = Scripted::new(|_| grant("t", 1800 * SECOND));
+    let parent = Cache::new(None);
+    let lease = parent.get(SECOND, &source).unwrap();
+    let none = Scripted::new(none_wanted);
+    let mut moments: Vec<Duration> = (0..32)
+        .map(|_| {
+            let child = parent.for_child(None);
+            let own = child.get(SECOND, &none).unwrap();
+            assert_eq!(own.token.access_token(), "t");
+            // By its address a thread knows the token, and so the moment.
+            assert_eq!(child.current(), address(&own.token));
+            assert_ne!(child.current(), address(&lease.token));
+            own.fresh_for
+        })
+        .collect();
+    moments.sort();
+    // They lie within 150 s. Chance brings nine of 32 into one second once in a thousand million.
+    assert!(moments.windows(9).all(|nine| nine[8] - nine[0] > SECOND), "{moments:?}");
 }

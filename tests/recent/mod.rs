@@ -63,12 +63,15 @@ fn a_copy_of_a_token_that_is_current_no_more_does_not_do() {
     assert!(Recent::token(&Cache::new(None)).is_none(), "of another client");
 }
 
+/// Its copy knows only when the parent is to refresh.
 #[test]
-fn the_child_of_a_fork_has_the_short_path_too() {
+fn the_forking_thread_asks_once_in_the_child() {
     let cache = kept(0, 0);
-    assert!(Recent::token(&cache.for_child(None)).is_some());
-    cache.reject("t");
-    assert!(Recent::token(&cache.for_child(None)).is_none());
+    let child = cache.for_child(None);
+    assert!(Recent::token(&child).is_none());
+    Recent::keep(child.cached().expect("a token"), Coarse::now());
+    assert!(Recent::token(&child).is_some());
+    assert!(Recent::token(&cache).is_none());
 }
 
 #[test]
