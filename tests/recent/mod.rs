@@ -80,12 +80,14 @@ fn every_thread_has_a_copy_of_its_own_that_goes_with_it() {
     let shared = cache.get(Duration::from_secs(1), &OneToken).expect("a token").token;
     let before = Arc::strong_count(&shared);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let thread = scope.spawn(|| {
             let lease = cache.cached().expect("a token");
             let own = Recent::keep(lease, Coarse::now());
             assert!(!Arc::ptr_eq(&own, &shared));
             assert!(Arc::ptr_eq(&own, &Recent::token(&cache).expect("kept")));
         });
+        // The scope alone does not wait until what the thread had of its own is gone.
+        thread.join().expect("no panic");
     });
     assert_eq!(Arc::strong_count(&shared), before);
 }
