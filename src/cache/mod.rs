@@ -102,19 +102,17 @@ impl Cache {
             drop(state);
             let answer = self.request(time, source);
             state = self.lock();
-            if self.closed.load(Ordering::Relaxed) {
+            if !self.is_closed() {
+                let next = state.answered(sent, system::now(), time, caller, answer);
+                self.publish(&state);
+                match next {
+                    Next::Landed => break,
+                    Next::Again(at) => state = self.pause(state, at),
+                }
+            }
+            if self.is_closed() {
                 state.give_up(caller);
                 break;
-            }
-            let next = state.answered(sent, system::now(), time, caller, answer);
-            self.publish(&state);
-            match next {
-                Next::Landed => break,
-                Next::Again(at) => {
-                    while system::now().boot < at && !self.closed.load(Ordering::Relaxed) {
-                        state = self.nap(state, at);
-                    }
-                }
             }
         }
         self.changed.notify_all();
@@ -140,6 +138,13 @@ impl Cache {
     fn publish(&self, state: &State) {
         self.current.store(address_to_lease(state.held()), Ordering::Release);
         self.latest.set(state.held().cloned());
+    }
+
+    fn pause<'a>(&self, mut state: MutexGuard<'a, State>, end: Duration) -> MutexGuard<'a, State> {
+        while system::now().boot < end && !self.is_closed() {
+            state = self.nap(state, end);
+        }
+        state
     }
 
     fn nap<'a>(&self, state: MutexGuard<'a, State>, until: Duration) -> MutexGuard<'a, State> {

@@ -2,11 +2,12 @@
 //! double, so that it can panic and hang in ways that a server cannot cause.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
 use super::*;
+use crate::system::Now;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -157,8 +158,72 @@ fn close_ends_the_waiting_the_pausing_and_the_coming_call() {
         assert!(start.elapsed() < 600 * MS, "{:?}", start.elapsed());
     });
     assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
+}
+
+#[test]
+fn a_closed_cache_gives_no_token() {
+    let source = Scripted::new(|_| grant("t", 1800 * SECOND));
+    let cache = Cache::new(None);
+    cache.get(SECOND, &source).unwrap();
+    cache.close();
+    assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
     assert!(cache.cached().is_none() && cache.refresh_in().is_none());
-    assert!(source.requests() <= 2);
+    assert_eq!(cache.current(), 0);
+}
+
+#[test]
+fn a_pause_ends_when_the_cache_is_closed() {
+    let closed_in_time = (0..20).any(|_| {
+        let cache = Cache::new(None);
+        let (answered, answer) = mpsc::channel();
+        let source = Scripted::new(|_| {
+            answered.send(Instant::now()).unwrap();
+            Err(Error::new(ErrorKind::Server, "503"))
+        });
+        thread::scope(|scope| {
+            let call = scope.spawn(|| kind(cache.get(30 * SECOND, &source)));
+            let start = answer.recv().unwrap();
+            cache.close();
+            let in_time = start.elapsed() < 90 * MS;
+            assert_eq!(call.join().unwrap(), Some(ErrorKind::Closed));
+            // Otherwise the pause, of 100 ms at least, may have been over.
+            assert!(!in_time || source.requests() == 1);
+            in_time
+        })
+    });
+    assert!(closed_in_time, "on no machine is every thread that slow");
+}
+
+/// Those who wait would notice by themselves, but only within a second.
+#[test]
+fn whoever_waits_is_woken_when_something_changes() {
+    for change in [Cache::close, Cache::secret_changed] {
+        let cache = Cache::new(None);
+        thread::scope(|scope| {
+            let state = cache.lock();
+            scope.spawn(|| change(&cache));
+            let woken = cache.changed.wait_timeout(state, 30 * SECOND).unwrap().1;
+            assert!(!woken.timed_out());
+        });
+    }
+}
+
+#[test]
+fn a_panic_of_a_look_at_the_secret_costs_nobody_the_error() {
+    struct Panicking;
+    impl Source for Panicking {
+        fn request(&self, _: Duration) -> Result<Grant, Error> {
+            Err(Error::new(ErrorKind::Denied, "401"))
+        }
+
+        fn secret_changed(&self) -> bool {
+            panic!("on purpose")
+        }
+    }
+    let cache = Cache::new(None);
+    assert_eq!(kind(cache.get(SECOND, &Panicking)), Some(ErrorKind::Denied));
+    cache.lock().secret_checked(Now { boot: Duration::ZERO, ..system::now() }, false);
+    assert_eq!(kind(cache.get(SECOND, &Panicking)), Some(ErrorKind::Denied));
 }
 
 #[test]

@@ -139,3 +139,14 @@ fn what_another_token_leaves_is_not_given_again() {
     assert_eq!(Arc::strong_count(&old), 1);
     assert!(!Arc::ptr_eq(&old, &Recent::token(&cache).expect("kept")));
 }
+
+#[cfg(feature = "capi")]
+#[test]
+fn a_new_token_replaces_what_was_given_back() {
+    let cache = kept(0, 0);
+    let old = Recent::token(&cache).expect("kept");
+    Recent::take_back(old.clone());
+    let cache = kept(0, 0);
+    assert_eq!(Arc::strong_count(&old), 1);
+    assert!(!Arc::ptr_eq(&old, &Recent::token(&cache).expect("kept")));
+}

@@ -38,11 +38,29 @@ fn a_snapshot_keeps_nothing_old() {
     assert_eq!(Arc::strong_count(&old), 1);
 }
 
+/// The last user of the old value goes while its slot is locked.
+#[test]
+fn a_snapshot_can_be_read_at_any_moment_of_a_change() {
+    struct Old(Arc<Snapshot<Option<Old>>>);
+    impl Drop for Old {
+        fn drop(&mut self) {
+            let current = self.0.current.load(Ordering::Acquire) as usize;
+            assert!(self.0.slots[current].try_read().is_ok_and(|value| value.is_none()));
+        }
+    }
+    let value = Arc::new(Snapshot::new(None));
+    value.set(Some(Old(value.clone())));
+    value.set(None);
+    assert!(value.get().is_none());
+}
+
 /// Makes the process look like the child of a fork: the only test that does.
 #[test]
 fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
     let value = PerProcess::new(1);
-    let untouched = PerProcess::new(Arc::new(()));
+    let (own, inherited) = (Arc::new(()), Arc::new(()));
+    drop(PerProcess::new(own.clone()));
+    let untouched = PerProcess::new(inherited.clone());
     assert_eq!(*value.get(|_| unreachable!()), 1);
     let parents = value.get(|_| unreachable!());
     GENERATION.fetch_add(1, Ordering::Relaxed);
@@ -53,6 +71,7 @@ fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
     });
     assert_eq!((*value.get(|_| unreachable!()), *parents), (2, 1));
     drop(untouched);
+    assert_eq!((Arc::strong_count(&own), Arc::strong_count(&inherited)), (1, 2));
 }
 
 #[test]
