@@ -52,28 +52,36 @@ fn grant(name: &str, life: Duration) -> Result<Grant, Error> {
     Ok(Grant { token: Token::new(name, None, None), expires_in: life })
 }
 
+/// Waits for other threads, however slow the machine is.
+fn until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < 20 * SECOND, "it does not come to that");
+        thread::sleep(MS);
+    }
+}
+
 fn kind(result: Result<Lease, Error>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
 #[test]
 fn sixty_four_threads_share_one_request_and_hear_of_it_together() {
+    let cache = Cache::new(None);
     let source = Scripted::new(|_| {
-        thread::sleep(100 * MS);
+        until(|| cache.counts().waits == 63);
         grant("t", 1800 * SECOND)
     });
-    let cache = Cache::new(None);
     let start = Barrier::new(64);
     thread::scope(|scope| {
         for _ in 0..64 {
             scope.spawn(|| {
                 start.wait();
-                assert_eq!(cache.get(10 * SECOND, &source).unwrap().token.access_token(), "t");
+                assert_eq!(cache.get(30 * SECOND, &source).unwrap().token.access_token(), "t");
             });
         }
     });
     assert_eq!(source.requests(), 1);
-    assert_eq!(cache.counts().waits, 63);
 }
 
 #[test]
@@ -94,17 +102,17 @@ fn no_lock_is_held_while_a_request_is_under_way() {
 
 #[test]
 fn a_flyer_that_panics_ends_its_flight_as_internal_and_costs_nobody_else_anything() {
+    let cache = Cache::new(None);
     let source = Scripted::new(|number| match number {
         1 => {
-            thread::sleep(100 * MS);
+            until(|| cache.counts().waits == 3);
             panic!("on purpose");
         }
         _ => grant("t", 1800 * SECOND),
     });
-    let cache = Cache::new(None);
     thread::scope(|scope| {
         let calls: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| kind(cache.get(SECOND / 2, &source)))).collect();
+            (0..4).map(|_| scope.spawn(|| kind(cache.get(30 * SECOND, &source)))).collect();
         for call in calls {
             assert_eq!(call.join().unwrap(), Some(ErrorKind::Internal));
         }
@@ -126,16 +134,35 @@ fn a_flyer_that_never_comes_back_is_abandoned_and_its_late_answer_changes_nothin
     });
     let cache = Cache::new(None);
     thread::scope(|scope| {
-        let stuck = scope.spawn(|| cache.get(200 * MS, &source).unwrap().token);
-        thread::sleep(50 * MS);
-        let start = Instant::now();
-        assert_eq!(kind(cache.get(300 * MS, &source)), Some(ErrorKind::Timeout));
-        assert!(start.elapsed() < SECOND, "a waiter keeps its own deadline");
-        assert_eq!(cache.get(5 * SECOND, &source).unwrap().token.access_token(), "new");
+        let stuck = scope.spawn(|| cache.get(2 * SECOND, &source).unwrap().token);
+        until(|| source.requests() == 1);
+        assert_eq!(kind(cache.get(100 * MS, &source)), Some(ErrorKind::Timeout));
+        assert_eq!(cache.get(30 * SECOND, &source).unwrap().token.access_token(), "new");
         released.wait();
         assert_eq!(stuck.join().unwrap().access_token(), "new");
     });
     assert_eq!(cache.cached().unwrap().token.access_token(), "new");
+}
+
+#[test]
+fn a_waiter_keeps_its_own_deadline() {
+    let cache = Cache::new(None);
+    let source = Scripted::new(|_| {
+        until(|| cache.is_closed());
+        Err(Error::new(ErrorKind::Transport, "closed"))
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| kind(cache.get(30 * SECOND, &source)));
+        until(|| source.requests() == 1);
+        let in_time = (0..10).any(|_| {
+            let start = Instant::now();
+            assert_eq!(kind(cache.get(100 * MS, &source)), Some(ErrorKind::Timeout));
+            // Not all of them fall into a moment in which the machine is busy.
+            start.elapsed() < 600 * MS
+        });
+        cache.close();
+        assert!(in_time);
+    });
 }
 
 #[test]
@@ -155,7 +182,7 @@ fn close_ends_the_waiting_the_pausing_and_the_coming_call() {
         for call in calls {
             assert_eq!(call.join().unwrap(), Some(ErrorKind::Closed));
         }
-        assert!(start.elapsed() < 600 * MS, "{:?}", start.elapsed());
+        assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
     });
     assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
 }
@@ -197,15 +224,57 @@ fn a_pause_ends_when_the_cache_is_closed() {
 /// Those who wait would notice by themselves, but only within a second.
 #[test]
 fn whoever_waits_is_woken_when_something_changes() {
-    for change in [Cache::close, Cache::secret_changed] {
+    let lands = |cache: &Cache| drop(cache.get(SECOND, &Scripted::new(|_| grant("t", SECOND))));
+    for change in [Cache::close, Cache::secret_changed, lands] {
         let cache = Cache::new(None);
         thread::scope(|scope| {
             let state = cache.lock();
             scope.spawn(|| change(&cache));
+            // Whoever has looked and does not wait yet misses nothing.
+            thread::sleep(20 * MS);
             let woken = cache.changed.wait_timeout(state, 30 * SECOND).unwrap().1;
             assert!(!woken.timed_out());
         });
     }
+}
+
+#[test]
+fn a_pause_is_no_shorter_when_something_changes() {
+    let sent = Mutex::new(Vec::new());
+    let source = Scripted::new(|number| {
+        sent.lock().unwrap().push(Instant::now());
+        match number {
+            1 => Err(Error::new(ErrorKind::Server, "503")),
+            _ => grant("t", 1800 * SECOND),
+        }
+    });
+    let cache = Cache::new(None);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| cache.get(30 * SECOND, &source).map(drop));
+        while !call.is_finished() {
+            cache.secret_changed();
+            thread::sleep(MS);
+        }
+    });
+    let sent = sent.lock().unwrap();
+    assert!(sent[1] - sent[0] >= 100 * MS);
+}
+
+#[test]
+fn a_refresh_that_fails_after_close_brings_nothing_back() {
+    let cache = Cache::new(None);
+    let source = Scripted::new(|number| match number {
+        1 => grant("t", 1800 * SECOND),
+        _ => {
+            cache.close();
+            Err(Error::new(ErrorKind::Protocol, "a portal"))
+        }
+    });
+    let lease = cache.get(SECOND, &source).unwrap();
+    cache.reject("t");
+    assert_eq!(kind(cache.get(5 * SECOND, &source)), Some(ErrorKind::Closed));
+    assert_eq!((source.requests(), cache.current()), (2, 0));
+    drop(lease);
 }
 
 #[test]
@@ -228,14 +297,14 @@ fn a_panic_of_a_look_at_the_secret_costs_nobody_the_error() {
 
 #[test]
 fn a_failed_flight_is_told_to_all_who_waited_for_it() {
+    let cache = Cache::new(None);
     let source = Scripted::new(|_| {
-        thread::sleep(100 * MS);
+        until(|| cache.counts().waits == 15);
         Err(Error::new(ErrorKind::Protocol, "a portal"))
     });
-    let cache = Cache::new(None);
     thread::scope(|scope| {
         let calls: Vec<_> =
-            (0..16).map(|_| scope.spawn(|| cache.get(10 * SECOND, &source).err())).collect();
+            (0..16).map(|_| scope.spawn(|| cache.get(30 * SECOND, &source).err())).collect();
         for call in calls {
             let error = call.join().unwrap().expect("an error");
             assert_eq!((error.kind(), error.is_remembered()), (ErrorKind::Protocol, false));
@@ -248,31 +317,26 @@ fn a_failed_flight_is_told_to_all_who_waited_for_it() {
 
 #[test]
 fn an_ageing_token_is_everybodys_at_once_while_one_caller_flies() {
+    let served = AtomicUsize::new(0);
     let source = Scripted::new(|number| {
         if number > 1 {
-            thread::sleep(400 * MS);
+            until(|| served.load(Ordering::SeqCst) == 15);
         }
         grant(&format!("t{number}"), 10 * SECOND)
     });
-    // With a margin of half its life the token is ageing at once, and for four seconds or more.
+    // With a margin of half its life the token is ageing for a second or more.
     let cache = Cache::new(Some(5 * SECOND));
     cache.get(SECOND, &source).unwrap();
-    while cache.refresh_in() != Some(Duration::ZERO) {
-        thread::sleep(20 * MS);
-    }
-    let waited = AtomicUsize::new(0);
+    until(|| cache.refresh_in() == Some(Duration::ZERO));
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
-                let start = Instant::now();
                 cache.get(30 * SECOND, &source).unwrap();
-                if start.elapsed() > 200 * MS {
-                    waited.fetch_add(1, Ordering::SeqCst);
-                }
+                served.fetch_add(1, Ordering::SeqCst);
             });
         }
     });
-    assert_eq!((waited.load(Ordering::SeqCst), source.requests()), (1, 2));
+    assert_eq!(source.requests(), 2);
     assert!(*source.longest_time.lock().unwrap() <= 3 * SECOND);
 }
 
@@ -283,6 +347,8 @@ fn a_lease_lasts_no_longer_than_its_token_is_fresh() {
     let lease = cache.get(SECOND, &source).unwrap();
     assert_eq!(cache.current(), address(&lease.token));
     assert!(lease.fresh_for <= (1800 - 30 - 150) * SECOND && lease.fresh_for >= 1400 * SECOND);
+    let cached = cache.cached().unwrap();
+    assert!(cached.fresh_for <= lease.fresh_for && cached.fresh_for >= 1400 * SECOND);
     cache.reject("another");
     assert_eq!(cache.current(), address(&lease.token));
     cache.reject("t");
@@ -298,6 +364,7 @@ fn the_cache_of_a_child_has_the_token_and_nothing_locked() {
     let child = parent.for_child(None);
     assert_eq!(child.get(SECOND, &source).unwrap().token.access_token(), "t");
     assert_eq!(source.requests(), 1);
+    assert!(child.for_child(None).cached().is_some(), "its own child as well");
 }
 
 #[test]

@@ -54,6 +54,37 @@ fn a_snapshot_can_be_read_at_any_moment_of_a_change() {
     assert!(value.get().is_none());
 }
 
+#[test]
+fn a_snapshot_is_the_old_value_until_the_new_one_is_whole() {
+    let value = Snapshot::new("old");
+    thread::scope(|scope| {
+        let reader = value.slots[1].read().unwrap();
+        scope.spawn(|| value.set("new"));
+        for _ in 0..50 {
+            assert_eq!(*value.get(), "old");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(reader);
+    });
+    assert_eq!(*value.get(), "new");
+}
+
+#[test]
+fn a_snapshot_has_one_writer_at_a_time() {
+    let value = Snapshot::new(0);
+    let rounds = if cfg!(miri) { 5 } else { 200 };
+    for _ in 0..rounds {
+        thread::scope(|scope| {
+            for writer in 0..4 {
+                let value = &value;
+                scope.spawn(move || (0..10).for_each(|_| value.set(writer)));
+            }
+        });
+        let [first, second] = &value.slots;
+        assert!(Arc::ptr_eq(&first.read().unwrap(), &second.read().unwrap()));
+    }
+}
+
 /// Makes the process look like the child of a fork: the only test that does.
 #[test]
 fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
@@ -70,6 +101,14 @@ fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
         }
     });
     assert_eq!((*value.get(|_| unreachable!()), *parents), (2, 1));
+    // Whoever comes second has the first one's, and leaves nothing.
+    let second = Arc::new(3);
+    let late = PerProcess::new(Arc::new(1));
+    // SAFETY: nothing is freed before `late` is.
+    let of_the_parent = unsafe { &*late.latest.load(Ordering::Relaxed) };
+    assert_eq!(**late.inherited(of_the_parent, |_| Arc::new(2)), 2);
+    assert_eq!(**late.inherited(of_the_parent, |_| second.clone()), 2);
+    assert_eq!(Arc::strong_count(&second), 1);
     drop(untouched);
     assert_eq!((Arc::strong_count(&own), Arc::strong_count(&inherited)), (1, 2));
 }
