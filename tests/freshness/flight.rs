@@ -200,6 +200,18 @@ fn a_closed_cache_gives_no_token() {
 
 #[test]
 fn a_pause_ends_when_the_cache_is_closed() {
+    let cache = Cache::new(None);
+    let end = system::now().boot + 30 * SECOND;
+    thread::scope(|scope| {
+        let state = cache.lock();
+        scope.spawn(|| cache.close());
+        drop(cache.pause(state, end));
+    });
+    assert!(system::now().boot < end);
+}
+
+#[test]
+fn there_is_no_request_after_a_pause_in_which_the_cache_was_closed() {
     let closed_in_time = (0..20).any(|_| {
         let cache = Cache::new(None);
         let (answered, answer) = mpsc::channel();
