@@ -158,7 +158,9 @@ fn what_was_given_back_is_given_again_without_counting() {
     let cache = kept(0, 0);
     let first = Recent::token(&cache).expect("kept");
     let (one_out, address) = (Arc::strong_count(&first), Arc::as_ptr(&first));
+    let counted = Arc::downgrade(&first);
     Recent::take_back(first);
+    assert_eq!(counted.strong_count(), one_out);
     for _ in 0..3 {
         let again = Recent::token(&cache).expect("kept");
         assert_eq!((Arc::strong_count(&again), Arc::as_ptr(&again)), (one_out, address));
