@@ -34,7 +34,7 @@ pub enum ErrorKind {
     Protocol,
     /// The client was closed.
     Closed,
-    /// A bug in this library.
+    /// A panic: a bug in this library, or in the program's logger.
     Internal,
 }
 

@@ -30,6 +30,20 @@ fn a_thousand_forks_under_load_lose_nothing() {
 }
 
 #[test]
+fn forked_workers_do_not_refresh_together() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let flags = ["-std=gnu11", "-pthread"];
+    let program = Program::compile("cc", "tests/c/workers.c", &flags, Library::Shared);
+    let life = Duration::from_secs(20);
+    let tenant = Tenant::builder().life(life).fresh_token_every_time().start();
+    let printed = succeed(with_tenant(&mut program.command(), &tenant));
+    let parents: usize = printed.trim().parse().expect("a number");
+    assert_eq!(tenant.requests(), parents + 31, "one request of each worker");
+}
+
+#[test]
 fn the_child_of_a_python_fork_can_use_the_client() {
     if !has("python3", "python3") {
         return;

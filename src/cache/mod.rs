@@ -49,14 +49,14 @@ impl Cache {
     /// The same for the child of a fork: no lock in common.
     pub fn for_child(&self, expiry_margin: Option<Duration>) -> Cache {
         let held = Option::clone(&self.latest.get());
-        Cache::with(expiry_margin, held, self.closed.load(Ordering::Relaxed))
+        Cache::with(expiry_margin, held, self.is_closed())
     }
 
     fn with(expiry_margin: Option<Duration>, held: Option<Held>, closed: bool) -> Cache {
-        let state = State::new(expiry_margin, Box::new(system::chance), held.clone());
+        let state = State::new(expiry_margin, Box::new(system::chance), held);
         Cache {
-            current: AtomicUsize::new(if closed { 0 } else { address_to_lease(held.as_ref()) }),
-            latest: Snapshot::new(held),
+            current: AtomicUsize::new(address_to_lease(state.held())),
+            latest: Snapshot::new(state.held().cloned()),
             state: Mutex::new(state),
             changed: Condvar::new(),
             closed: AtomicBool::new(closed),
@@ -84,7 +84,8 @@ impl Cache {
                 }
                 Step::CheckSecret => {
                     drop(state);
-                    let changed = source.secret_changed();
+                    // A panic in it costs nobody the token, or the error, that is there.
+                    let changed = guarded(|| source.secret_changed()).unwrap_or(false);
                     state = self.lock();
                     state.secret_checked(system::now(), changed);
                 }
@@ -99,40 +100,51 @@ impl Cache {
             let sent = system::now();
             let time = state.attempt(sent, caller);
             drop(state);
-            let answer = catch_unwind(AssertUnwindSafe(|| source.request(time)));
-            let answer = answer.unwrap_or_else(|_| {
-                let what = "a bug in this library ended a request; please report it";
-                Err(Error::new(ErrorKind::Internal, what))
-            });
-            match &answer {
-                Ok(grant) => log::debug!("a token with a life of {:?}", grant.expires_in),
-                // Expected, when somebody closes the client.
-                Err(_) if self.closed.load(Ordering::Relaxed) => {}
-                Err(error) => log::warn!("no token: {error}"),
-            }
+            let answer = self.request(time, source);
             state = self.lock();
-            if self.closed.load(Ordering::Relaxed) {
+            if !self.is_closed() {
+                let next = state.answered(sent, system::now(), time, caller, answer);
+                self.publish(&state);
+                match next {
+                    Next::Landed => break,
+                    Next::Again(at) => state = self.pause(state, at),
+                }
+            }
+            if self.is_closed() {
                 state.give_up(caller);
                 break;
             }
-            let next = state.answered(sent, system::now(), time, caller, answer);
-            self.publish(&state);
-            match next {
-                Next::Landed => break,
-                Next::Again(at) => {
-                    while system::now().boot < at && !self.closed.load(Ordering::Relaxed) {
-                        state = self.nap(state, at);
-                    }
-                }
-            }
         }
         self.changed.notify_all();
+    }
+
+    /// One request, which is logged; its end whatever panics.
+    fn request(&self, time: Duration, source: &impl Source) -> Result<Grant, Error> {
+        let answer = guarded(|| source.request(time)).and_then(|answer| answer);
+        // The logger is the program's: it may panic too.
+        guarded(|| self.log(&answer)).and(answer)
+    }
+
+    fn log(&self, answer: &Result<Grant, Error>) {
+        match answer {
+            Ok(grant) => log::debug!("a token with a life of {:?}", grant.expires_in),
+            // Expected, when somebody closes the client.
+            Err(_) if self.is_closed() => {}
+            Err(error) => log::warn!("no token: {error}"),
+        }
     }
 
     /// What those who do not lock may see.
     fn publish(&self, state: &State) {
         self.current.store(address_to_lease(state.held()), Ordering::Release);
         self.latest.set(state.held().cloned());
+    }
+
+    fn pause<'a>(&self, mut state: MutexGuard<'a, State>, end: Duration) -> MutexGuard<'a, State> {
+        while system::now().boot < end && !self.is_closed() {
+            state = self.nap(state, end);
+        }
+        state
     }
 
     fn nap<'a>(&self, state: MutexGuard<'a, State>, until: Duration) -> MutexGuard<'a, State> {
@@ -199,15 +211,28 @@ impl Cache {
     }
 
     fn check_open(&self) -> Result<(), Error> {
-        match self.closed.load(Ordering::Relaxed) {
+        match self.is_closed() {
             true => Err(Error::new(ErrorKind::Closed, "the client was closed")),
             false => Ok(()),
         }
     }
 
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Turns a panic into an error, so that no refresh stays under way for ever.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        let what =
+            "a bug in this library, or in the program's logger, ended a request with a panic";
+        Error::new(ErrorKind::Internal, what)
+    })
 }
 
 fn address_to_lease(held: Option<&Held>) -> usize {

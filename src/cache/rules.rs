@@ -273,10 +273,13 @@ impl State {
             counts: Counts::default(),
         };
         if let Some(mut held) = state.held.take() {
-            // The child of a fork does not refresh at the same moment as its parent.
+            // The child of a fork does not refresh at the same moment as its parent: it draws a
+            // moment of its own, and has another `Arc`, so that the forking thread, which still
+            // knows its parent's by address, asks about it too.
             if !held.lead.is_zero() {
                 held.lead = state.draw_lead(held.life);
             }
+            held.token = Arc::new(Token::clone(&held.token));
             state.held = Some(held);
         }
         state

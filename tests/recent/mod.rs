@@ -45,6 +45,51 @@ fn a_copy_does_while_the_token_is_fresh_and_no_longer() {
     assert!(Recent::token(&kept(1625, 1625)).is_none());
 }
 
+/// The lease of a new token that stays fresh for so many milliseconds, and its cache.
+fn lease_of(fresh_ms: u64) -> (Lease, Cache) {
+    let cache = Cache::new(None);
+    let lease = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
+    (Lease { fresh_for: Duration::from_millis(fresh_ms), ..lease }, cache)
+}
+
+#[test]
+fn within_the_last_second_the_precise_clocks_decide() {
+    for (age_ms, is_given) in [(8000, true), (8900, true), (9100, false), (9900, false)] {
+        let (lease, cache) = lease_of(10_000);
+        let Coarse { monotonic, wall } = Coarse::now();
+        let age = age_ms * SECOND / 1000;
+        Recent::keep(lease, Coarse { monotonic: monotonic - age, wall: wall - age });
+        RECENT.with(|recent| recent.looked.set(0));
+        let given = Recent::token(&cache).is_some();
+        // A slow machine makes it older.
+        let is_slow = coarse_monotonic() - monotonic > SECOND / 20;
+        assert!(given == is_given || is_slow, "{age_ms}");
+    }
+}
+
+#[test]
+fn a_token_that_is_not_fresh_for_long_is_not_kept() {
+    for fresh_ms in [0, 1, 1000] {
+        let old = Recent::token(&kept(0, 0)).expect("kept");
+        let (lease, cache) = lease_of(fresh_ms);
+        Recent::keep(lease, Coarse::now());
+        assert!(Recent::token(&cache).is_none());
+        assert_eq!(Arc::strong_count(&old), 1, "nor is the one before");
+    }
+}
+
+/// Else another token could come to have its address, and be taken for it.
+#[test]
+fn the_token_of_the_cache_is_kept_with_the_copy() {
+    let (lease, _cache) = lease_of(10_000);
+    let shared = Arc::downgrade(&lease.token);
+    let with_the_cache = shared.strong_count();
+    Recent::keep(lease, Coarse::now());
+    assert_eq!(shared.strong_count(), with_the_cache);
+    Recent::forget();
+    assert_eq!(shared.strong_count(), with_the_cache - 1);
+}
+
 #[test]
 fn a_suspend_and_a_wall_clock_that_is_set_are_noticed() {
     for wall_moved in [3600, 60, 2, -2, -60, -3600] {
@@ -63,12 +108,15 @@ fn a_copy_of_a_token_that_is_current_no_more_does_not_do() {
     assert!(Recent::token(&Cache::new(None)).is_none(), "of another client");
 }
 
+/// Its copy knows only when the parent is to refresh.
 #[test]
-fn the_child_of_a_fork_has_the_short_path_too() {
+fn the_forking_thread_asks_once_in_the_child() {
     let cache = kept(0, 0);
-    assert!(Recent::token(&cache.for_child(None)).is_some());
-    cache.reject("t");
-    assert!(Recent::token(&cache.for_child(None)).is_none());
+    let child = cache.for_child(None);
+    assert!(Recent::token(&child).is_none());
+    Recent::keep(child.cached().expect("a token"), Coarse::now());
+    assert!(Recent::token(&child).is_some());
+    assert!(Recent::token(&cache).is_none());
 }
 
 #[test]
@@ -77,12 +125,14 @@ fn every_thread_has_a_copy_of_its_own_that_goes_with_it() {
     let shared = cache.get(Duration::from_secs(1), &OneToken).expect("a token").token;
     let before = Arc::strong_count(&shared);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let thread = scope.spawn(|| {
             let lease = cache.cached().expect("a token");
             let own = Recent::keep(lease, Coarse::now());
             assert!(!Arc::ptr_eq(&own, &shared));
             assert!(Arc::ptr_eq(&own, &Recent::token(&cache).expect("kept")));
         });
+        // The scope alone does not wait until what the thread had of its own is gone.
+        thread.join().expect("no panic");
     });
     assert_eq!(Arc::strong_count(&shared), before);
 }
@@ -108,7 +158,9 @@ fn what_was_given_back_is_given_again_without_counting() {
     let cache = kept(0, 0);
     let first = Recent::token(&cache).expect("kept");
     let (one_out, address) = (Arc::strong_count(&first), Arc::as_ptr(&first));
+    let counted = Arc::downgrade(&first);
     Recent::take_back(first);
+    assert_eq!(counted.strong_count(), one_out);
     for _ in 0..3 {
         let again = Recent::token(&cache).expect("kept");
         assert_eq!((Arc::strong_count(&again), Arc::as_ptr(&again)), (one_out, address));
@@ -122,6 +174,8 @@ fn what_was_given_back_is_given_again_without_counting() {
     Recent::take_back(last.clone());
     Recent::forget();
     assert_eq!(Arc::strong_count(&last), 1, "nothing stays behind");
+    Recent::take_back(last.clone());
+    assert_eq!(Arc::strong_count(&last), 1, "nor comes back later");
 }
 
 #[cfg(feature = "capi")]
@@ -131,6 +185,17 @@ fn what_another_token_leaves_is_not_given_again() {
     let old = Recent::token(&cache).expect("kept");
     let cache = kept(0, 0);
     Recent::take_back(old.clone());
+    assert_eq!(Arc::strong_count(&old), 1);
+    assert!(!Arc::ptr_eq(&old, &Recent::token(&cache).expect("kept")));
+}
+
+#[cfg(feature = "capi")]
+#[test]
+fn a_new_token_replaces_what_was_given_back() {
+    let cache = kept(0, 0);
+    let old = Recent::token(&cache).expect("kept");
+    Recent::take_back(old.clone());
+    let cache = kept(0, 0);
     assert_eq!(Arc::strong_count(&old), 1);
     assert!(!Arc::ptr_eq(&old, &Recent::token(&cache).expect("kept")));
 }
