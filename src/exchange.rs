@@ -183,3 +183,7 @@ fn read_secret(path: &Path) -> Result<Secret, Error> {
     }
     Ok(Zeroizing::new(secret.to_owned()))
 }
+
+#[cfg(test)]
+#[path = "../tests/exchange/mod.rs"]
+mod tests;
