@@ -107,7 +107,7 @@ extern "C" { /* C++ only */
 /**
  * Efforts to get a token; each is one or more attempts.
  */
-#define ONEACCESS_STAT_FLIGHTS 1
+#define ONEACCESS_STAT_REFRESHES 1
 
 /**
  * Token requests that were sent, or tried.
@@ -115,12 +115,12 @@ extern "C" { /* C++ only */
 #define ONEACCESS_STAT_ATTEMPTS 2
 
 /**
- * Flights that brought no token.
+ * Refreshes that brought no token.
  */
 #define ONEACCESS_STAT_FAILURES 3
 
 /**
- * Calls that waited for another call's flight.
+ * Calls that waited for another call's refresh.
  */
 #define ONEACCESS_STAT_WAITS 4
 
@@ -130,7 +130,7 @@ extern "C" { /* C++ only */
 #define ONEACCESS_STAT_REJECTIONS 5
 
 /**
- * Flights that OneAccess denied.
+ * Refreshes that OneAccess denied.
  */
 #define ONEACCESS_STAT_DENIALS 6
 

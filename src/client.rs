@@ -8,8 +8,8 @@ use crate::cache::{Cache, Source};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::recent::Recent;
-use crate::system::{Coarse, PerProcess};
+use crate::os::{Coarse, PerProcess};
+use crate::thread_cache::ThreadCache;
 use crate::token::{Grant, Token};
 
 /// Gets access tokens for one application and keeps them fresh. Clones share everything; all
@@ -24,7 +24,7 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        Recent::forget();
+        ThreadCache::forget();
     }
 }
 
@@ -38,16 +38,16 @@ struct Engine {
 #[non_exhaustive]
 pub enum Stat {
     /// Efforts to get a token; each is one or more attempts.
-    Flights,
+    Refreshes,
     /// Token requests that were sent, or tried.
     Attempts,
-    /// Flights that brought no token.
+    /// Refreshes that brought no token.
     Failures,
-    /// Calls that waited for another call's flight.
+    /// Calls that waited for another call's refresh.
     Waits,
     /// Rejections that made the token spent; those that were ignored are not counted.
     Rejections,
-    /// Flights that OneAccess denied.
+    /// Refreshes that OneAccess denied.
     Denials,
     /// Milliseconds since the current token was asked for; -1 without a token.
     TokenAgeMs,
@@ -77,19 +77,19 @@ impl Client {
     /// Only without a token that is alive; an outage is not an error while there is one.
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>, Error> {
-        self.recent().map_or_else(|| self.ask(self.0.config.timeout), Ok)
+        self.thread_cache().map_or_else(|| self.ask(self.0.config.timeout), Ok)
     }
 
     /// The same with a timeout of its own. Zero: what is there, a token or a remembered error, or
     /// `Timeout`; no waiting and no request.
     pub fn token_within(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
-        self.recent().map_or_else(|| self.ask(timeout), Ok)
+        self.thread_cache().map_or_else(|| self.ask(timeout), Ok)
     }
 
     // Always: opt-level s would not, which costs every cached token a call.
     #[inline(always)]
-    fn recent(&self) -> Option<Arc<Token>> {
-        Recent::token(&self.engine().cache)
+    fn thread_cache(&self) -> Option<Arc<Token>> {
+        ThreadCache::token(&self.engine().cache)
     }
 
     #[cold]
@@ -98,15 +98,15 @@ impl Client {
         let alive = self.clone();
         let Engine { cache, exchange } = alive.engine();
         let clocks = Coarse::now();
-        let lease = cache.get(timeout.min(Config::LONGEST), exchange)?;
-        Ok(Recent::keep(lease, clocks))
+        let fresh_token = cache.get(timeout.min(Config::MAX_DURATION), exchange)?;
+        Ok(ThreadCache::keep(fresh_token, clocks))
     }
 
     /// The token, if there is one that is not about to expire. Never blocks, never asks.
     pub fn cached_token(&self) -> Option<Arc<Token>> {
-        self.recent().or_else(|| {
+        self.thread_cache().or_else(|| {
             let clocks = Coarse::now();
-            Some(Recent::keep(self.engine().cache.cached()?, clocks))
+            Some(ThreadCache::keep(self.engine().cache.cached()?, clocks))
         })
     }
 
@@ -142,7 +142,7 @@ impl Client {
         let ms = |time: Duration| time.as_millis() as i64;
         let ages = || cache.age_and_remaining_life();
         match stat {
-            Stat::Flights => counts.flights as i64,
+            Stat::Refreshes => counts.refreshes as i64,
             Stat::Attempts => counts.attempts as i64,
             Stat::Failures => counts.failures as i64,
             Stat::Waits => counts.waits as i64,
@@ -165,7 +165,7 @@ impl Client {
         let engine = self.engine();
         engine.cache.close();
         engine.exchange.close();
-        Recent::forget();
+        ThreadCache::forget();
     }
 
     #[inline]

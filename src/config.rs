@@ -49,7 +49,7 @@ pub(crate) enum ProxySetting {
 
 impl Config {
     /// No duration is longer: a day.
-    pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    pub(crate) const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// The three things every client needs.
     ///
@@ -120,10 +120,13 @@ impl Config {
             );
         }
         // A value that is missing has its mistake already: a stand-in keeps `new` from adding another.
-        let or_stand_in =
+        let or_placeholder =
             |value: Option<Zeroizing<String>>| value.unwrap_or_else(|| "unset".to_owned().into());
-        let mut config =
-            Config::new(&or_stand_in(endpoint), &or_stand_in(client_id), &or_stand_in(secret));
+        let mut config = Config::new(
+            &or_placeholder(endpoint),
+            &or_placeholder(client_id),
+            &or_placeholder(secret),
+        );
         if let Some(path) = secret_file {
             config = config.client_secret_file(path.as_str());
         }
@@ -177,14 +180,14 @@ impl Config {
         if timeout < Duration::from_millis(1) {
             self.mistake(ErrorKind::Argument, "the timeout is less than one millisecond");
         }
-        self.timeout = timeout.min(Config::LONGEST);
+        self.timeout = timeout.min(Config::MAX_DURATION);
         self
     }
 
     /// How long before its expiry a token counts as spent, since it may die under way. Default:
     /// 30 seconds, or a twentieth of the token's life if that is less. Never more than half of it.
     pub fn expiry_margin(mut self, margin: Duration) -> Config {
-        self.expiry_margin = Some(margin.min(Config::LONGEST));
+        self.expiry_margin = Some(margin.min(Config::MAX_DURATION));
         self
     }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::os::{self, Now};
 use crate::redact::one_line;
 use crate::secret::Text;
-use crate::system::{self, Now};
 
 /// What kind of failure it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +69,7 @@ impl Error {
                 vendor_code: None,
                 retryable: matches!(kind, Transport | Proxy | Timeout | Throttled | Server),
                 retry_after: None,
-                occurred: system::now(),
+                occurred: os::now(),
             }),
             remembered: false,
         }
@@ -136,7 +136,7 @@ impl Error {
 
     /// How long from now until another request is worth sending; `None`: no advice.
     pub fn retry_after(&self) -> Option<Duration> {
-        let since = system::now().boot.saturating_sub(self.facts.occurred.boot);
+        let since = os::now().boot.saturating_sub(self.facts.occurred.boot);
         let rest = self.facts.retry_after?.saturating_sub(since);
         (!rest.is_zero()).then_some(rest)
     }

@@ -14,17 +14,17 @@ use zeroize::Zeroizing;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::file;
+use crate::os::Snapshot;
 use crate::redact::Redact;
 use crate::secret::{base64, percent_encode};
-use crate::system::Snapshot;
 use crate::token::{Grant, Token};
 use crate::transport::{Reply, Transport};
-use answer::Reading;
+use answer::AnswerReader;
 #[cfg(fuzzing)]
 pub use answer::fuzz_answer;
 
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
-const LARGEST_SECRET: usize = 64 << 10;
+const MAX_SECRET_BYTES: usize = 64 << 10;
 
 type Secret = Zeroizing<String>;
 
@@ -98,7 +98,7 @@ impl Exchange {
         let secret = self.current_secret()?;
         let reply = self.send(&secret, timeout)?;
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let reading = Reading {
+        let reader = AnswerReader {
             host: self.config.endpoint.host_and_port(),
             redact: Redact {
                 client_id: &self.config.client_id,
@@ -107,7 +107,7 @@ impl Exchange {
                 headers: &self.config.headers,
             },
         };
-        let outcome = reading.outcome(reply);
+        let outcome = reader.outcome(reply);
         if let Ok(grant) = &outcome {
             *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(grant.token.clone());
         }
@@ -171,7 +171,7 @@ fn read_secret(path: &Path) -> Result<Secret, Error> {
         let path = path.display();
         Error::new(ErrorKind::Config, format!("the client secret file {path}: {why}"))
     };
-    let bytes = file::read(path, LARGEST_SECRET).map_err(|error| {
+    let bytes = file::read(path, MAX_SECRET_BYTES).map_err(|error| {
         // What the operating system says may pass: the file may be just being replaced.
         unusable(&error.to_string()).with_retryable(error.raw_os_error().is_some())
     })?;

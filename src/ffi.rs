@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use crate::client::{Client, Stat};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::recent::Recent;
 use crate::secret::Text;
+use crate::thread_cache::ThreadCache;
 use crate::token::Token;
 
 /// No error.
@@ -45,16 +45,16 @@ pub const ONEACCESS_ERROR_CLOSED: i32 = 11;
 pub const ONEACCESS_ERROR_INTERNAL: i32 = 12;
 
 /// Efforts to get a token; each is one or more attempts.
-pub const ONEACCESS_STAT_FLIGHTS: i32 = 1;
+pub const ONEACCESS_STAT_REFRESHES: i32 = 1;
 /// Token requests that were sent, or tried.
 pub const ONEACCESS_STAT_ATTEMPTS: i32 = 2;
-/// Flights that brought no token.
+/// Refreshes that brought no token.
 pub const ONEACCESS_STAT_FAILURES: i32 = 3;
-/// Calls that waited for another call's flight.
+/// Calls that waited for another call's refresh.
 pub const ONEACCESS_STAT_WAITS: i32 = 4;
 /// Rejections that made the token spent; those that were ignored are not counted.
 pub const ONEACCESS_STAT_REJECTIONS: i32 = 5;
-/// Flights that OneAccess denied.
+/// Refreshes that OneAccess denied.
 pub const ONEACCESS_STAT_DENIALS: i32 = 6;
 /// Milliseconds since the current token was asked for; -1 without a token.
 pub const ONEACCESS_STAT_TOKEN_AGE_MS: i32 = 7;
@@ -360,7 +360,7 @@ pub extern "C" fn oneaccess_client_set_client_secret(
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_stat(client: Option<&oneaccess_client>, stat: i32) -> i64 {
     let stat = match stat {
-        ONEACCESS_STAT_FLIGHTS => Stat::Flights,
+        ONEACCESS_STAT_REFRESHES => Stat::Refreshes,
         ONEACCESS_STAT_ATTEMPTS => Stat::Attempts,
         ONEACCESS_STAT_FAILURES => Stat::Failures,
         ONEACCESS_STAT_WAITS => Stat::Waits,
@@ -453,7 +453,7 @@ pub extern "C" fn oneaccess_token_expires_at(token: *const oneaccess_token) -> i
 pub extern "C" fn oneaccess_token_free(token: *mut oneaccess_token) {
     if !token.is_null() {
         // SAFETY: the pointer came from `handle`, and by rule 1 of the header it comes back once.
-        guard((), || Recent::take_back(unsafe { Arc::from_raw(token.cast_const().cast()) }));
+        guard((), || ThreadCache::take_back(unsafe { Arc::from_raw(token.cast_const().cast()) }));
     }
 }
 

@@ -32,10 +32,10 @@ mod exchange;
 #[cfg(feature = "capi")]
 mod ffi;
 mod file;
-mod recent;
+mod os;
 mod redact;
 mod secret;
-mod system;
+mod thread_cache;
 mod token;
 mod transport;
 

@@ -152,7 +152,7 @@ fn a_hundred_rejections_of_one_token_cost_one_request() {
 
 #[test]
 fn an_outage_while_the_token_is_usable_is_nobodys_error() {
-    // With a margin of half its life the token is ageing within seconds.
+    // With a margin of half its life the token is refresh-due within seconds.
     let tenant = Tenant::builder().life(12 * SECOND).fresh_token_every_time().start();
     let client = Client::new(&config(&tenant).expiry_margin(6 * SECOND)).expect("a client");
     let first = client.token().expect("a token");
@@ -168,7 +168,7 @@ fn an_outage_while_the_token_is_usable_is_nobodys_error() {
         thread::sleep(Duration::from_millis(5));
     }
     let requests = tenant.requests() - before;
-    // One flight while it was ageing, at least one of up to three attempts since.
+    // One refresh while it was refresh-due, at least one of up to three attempts since.
     assert!((2..=8).contains(&requests), "{requests}");
     let hidden = client.last_error().expect("an operator sees it");
     assert_eq!((hidden.kind(), hidden.http_status()), (ErrorKind::Server, 503));

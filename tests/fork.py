@@ -43,21 +43,21 @@ client = ctypes.c_void_p()
 config = ctypes.c_void_p(lib.oneaccess_config_new_from_env())
 assert not lib.oneaccess_client_new(config, ctypes.byref(client))
 
-if "in-flight" in sys.argv:
+if "in-refresh" in sys.argv:
     def hang():
         try:
             get()
         except RuntimeError:
             pass  # closed below
 
-    flyer = threading.Thread(target=hang)
-    flyer.start()
+    leader = threading.Thread(target=hang)
+    leader.start()
     time.sleep(0.5)
     start = time.monotonic()
     in_child(get)
     assert time.monotonic() - start < 5
     lib.oneaccess_client_close(client)
-    flyer.join()
+    leader.join()
 else:
     token = get()
 

@@ -15,7 +15,7 @@ fn a_thousand_forks_under_load_lose_nothing() {
     }
     let program =
         Program::compile("cc", "tests/c/fork.c", &["-std=gnu11", "-pthread"], Library::Shared);
-    // Tokens so short that a flight is under way most of the time.
+    // Tokens so short that a refresh is under way most of the time.
     let tenant = Tenant::builder()
         .life(Duration::from_secs(3))
         .delay(Duration::from_millis(200))
@@ -70,7 +70,7 @@ fn a_child_does_not_wait_for_a_flight_of_its_parent() {
     command
         .args(["-s", "KILL", "60", "python3"])
         .arg(root().join("tests/fork.py"))
-        .arg("in-flight");
+        .arg("in-refresh");
     command.env("ONEACCESS_LIBRARY", library.path().join("liboneaccess.so.0"));
     assert_eq!(succeed(with_tenant(&mut command, &tenant)), "ok\n");
 }

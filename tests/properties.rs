@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use oneaccess::{Client, Config, Error, ErrorKind};
 use serde::de::IgnoredAny;
-use support::dice::Dice;
 use support::fault::{Fault, Relay, Server};
+use support::rng::Rng;
 use support::tenant::{Answer, Tenant};
 use support::timeouts::to_port;
 
@@ -102,11 +102,11 @@ fn an_accepted_endpoint_is_contacted_under_the_host_that_was_given() {
     });
     let ca_file = Tenant::start();
     let url = format!("http://127.0.0.1:{}", proxy.port());
-    let mut dice = Dice::new(4);
+    let mut rng = Rng::new(4);
     let mut accepted = 0;
     for _ in 0..2000 {
-        let seed = dice.pick(&ENDPOINTS);
-        let text = dice.mutated(seed.as_bytes(), &ENDPOINT_WORDS);
+        let seed = rng.pick(&ENDPOINTS);
+        let text = rng.mutated(seed.as_bytes(), &ENDPOINT_WORDS);
         let endpoint = String::from_utf8_lossy(&text).into_owned();
         let config = Config::new(&endpoint, "id", "secret").ca_file(ca_file.ca_file());
         let config = config.system_roots(false).proxy(Some(&url));
@@ -132,10 +132,10 @@ fn an_accepted_endpoint_is_contacted_under_the_host_that_was_given() {
 
 #[test]
 fn plain_http_is_for_loopback_only_whatever_is_written() {
-    let mut dice = Dice::new(5);
+    let mut rng = Rng::new(5);
     for _ in 0..2000 {
-        let seed = dice.pick(&["http://localhost:8080", "http://127.0.0.1", "http://[::1]:80/"]);
-        let text = dice.mutated(seed.as_bytes(), &ENDPOINT_WORDS);
+        let seed = rng.pick(&["http://localhost:8080", "http://127.0.0.1", "http://[::1]:80/"]);
+        let text = rng.mutated(seed.as_bytes(), &ENDPOINT_WORDS);
         let endpoint = String::from_utf8_lossy(&text).into_owned();
         let config = Config::new(&endpoint, "id", "secret").proxy(Some(""));
         let shown = format!("{config:?}");
@@ -172,11 +172,11 @@ fn a_header_never_becomes_another_one() {
         b"Transfer-Encoding",
         b"Authorization",
     ];
-    let mut dice = Dice::new(6);
+    let mut rng = Rng::new(6);
     let mut accepted = 0;
     for _ in 0..600 {
-        let name = dice.mutated(b"X-tenant-id", &words);
-        let value = dice.mutated(b"some value", &words);
+        let name = rng.mutated(b"X-tenant-id", &words);
+        let value = rng.mutated(b"some value", &words);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (name, value) = (text(&name), text(&value));
         let config = support::config(&tenant).header(&name, &value);
@@ -247,15 +247,15 @@ const BODY_WORDS: [&[u8]; 26] = [
 #[test]
 fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_kind() {
     let tenant = Tenant::builder().plain_http().start();
-    let mut dice = Dice::new(7);
+    let mut rng = Rng::new(7);
     let mut tokens = 0;
     for _ in 0..1500 {
-        let seed = dice.pick(&BODIES);
-        let body = match dice.below(4) {
+        let seed = rng.pick(&BODIES);
+        let body = match rng.below(4) {
             0 => seed.as_bytes().to_vec(),
-            _ => dice.mutated(seed.as_bytes(), &BODY_WORDS),
+            _ => rng.mutated(seed.as_bytes(), &BODY_WORDS),
         };
-        let status = *dice.pick(&[&200, &200, &200, &200, &400, &401, &404, &201, &429, &500]);
+        let status = *rng.pick(&[&200, &200, &200, &200, &400, &401, &404, &201, &429, &500]);
         let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
         tenant.always(Answer::Status { status, headers, body: body.clone() });
         let client = support::client(&tenant);
@@ -293,13 +293,13 @@ fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_
 }
 
 /// One more layer around a secret that a server sends back.
-fn wrapped(dice: &mut Dice, text: &str) -> String {
+fn wrapped(rng: &mut Rng, text: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let unicode = |c: char| match c.is_ascii_alphanumeric() {
         true => c.to_string(),
         false => format!("\\u{:04x}", u32::from(c)),
     };
-    match dice.below(6) {
+    match rng.below(6) {
         0 => utf8_percent_encode(text, NON_ALPHANUMERIC).to_string(),
         1 => text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;"),
         2 => text.replace('\\', "\\\\").replace('"', "\\\""),
@@ -311,20 +311,19 @@ fn wrapped(dice: &mut Dice, text: &str) -> String {
 
 #[test]
 fn a_secret_is_hidden_however_it_is_wrapped() {
-    let mut dice = Dice::new(11);
+    let mut rng = Rng::new(11);
     let characters: Vec<char> = "aZ09-._~ +/=&%\\\"<:;!é中".chars().collect();
     for _ in 0..20 {
-        let length = 4 + dice.below(30);
-        let secret: String =
-            (0..length).map(|_| characters[dice.below(characters.len())]).collect();
+        let length = 4 + rng.below(30);
+        let secret: String = (0..length).map(|_| characters[rng.below(characters.len())]).collect();
         if secret.trim().is_empty() || secret.chars().filter(|c| c.is_alphanumeric()).count() < 4 {
             continue;
         }
         let tenant = Tenant::builder().client_secret(&secret).plain_http().start();
         for _ in 0..30 {
             let mut echo = secret.clone();
-            for _ in 0..dice.below(3) {
-                echo = wrapped(&mut dice, &echo);
+            for _ in 0..rng.below(3) {
+                echo = wrapped(&mut rng, &echo);
             }
             let text = format!("no client has ({echo}), try again");
             let body = serde_json::json!({"error": "e", "error_description": text}).to_string();
@@ -380,10 +379,10 @@ const RAW_WORDS: [&[u8]; 27] = [
 #[test]
 fn bytes_that_are_not_quite_http_are_errors_and_no_panic() {
     let tenant = Tenant::builder().plain_http().start();
-    let mut dice = Dice::new(8);
+    let mut rng = Rng::new(8);
     for _ in 0..1500 {
-        let seed = dice.pick(&RAW);
-        let bytes = dice.mutated(seed.as_bytes(), &RAW_WORDS);
+        let seed = rng.pick(&RAW);
+        let bytes = rng.mutated(seed.as_bytes(), &RAW_WORDS);
         tenant.always(Answer::Raw(bytes.clone()));
         let client = support::client(&tenant);
         match client.token_within(Duration::from_millis(90)) {
@@ -418,14 +417,14 @@ fn retry_after_is_advice_of_bearable_length_or_none() {
         b"GMT",
         b",",
     ];
-    let mut dice = Dice::new(9);
+    let mut rng = Rng::new(9);
     let mut longest = Duration::ZERO;
     for _ in 0..1500 {
-        let seed = dice.pick(&seeds);
-        let value = dice.mutated(seed.as_bytes(), &words);
+        let seed = rng.pick(&seeds);
+        let value = rng.mutated(seed.as_bytes(), &words);
         let value: String = value.iter().map(|byte| char::from(byte & 0x7f)).collect();
         let value = value.replace(|c: char| c.is_control(), "");
-        tenant.always(Answer::status(*dice.pick(&[&503, &429])).header("Retry-After", &value));
+        tenant.always(Answer::status(*rng.pick(&[&503, &429])).header("Retry-After", &value));
         let client = support::client(&tenant);
         let error = client.token_within(Duration::from_millis(90)).expect_err("busy");
         fit_to_be_shown(&error);

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::dice::Dice;
 use support::native::{Library, Program, has, succeed, with_tenant};
+use support::rng::Rng;
 use support::tenant::{Answer, Tenant};
 
-fn fault(dice: &mut Dice) -> Answer {
+fn fault(rng: &mut Rng) -> Answer {
     let json = |status, body| Answer::json(status, body);
     let ms = |ms| Duration::from_millis(ms);
-    match dice.below(14) {
+    match rng.below(14) {
         0 => Answer::Hang,
         1 => Answer::Reset,
         2 => Answer::ResetAtAccept,
@@ -44,13 +44,13 @@ fn hostile_minutes_leave_nothing_behind() {
     let over = AtomicBool::new(false);
     let said = thread::scope(|scope| {
         scope.spawn(|| {
-            let mut dice = Dice::new(60);
+            let mut rng = Rng::new(60);
             let mut asked = 0;
             while !over.load(Ordering::Relaxed) {
                 // One answer for each request or connection so far: three of five are faults.
                 while asked < tenant.connections() + 8 {
-                    let is_fault = dice.below(5) < 3;
-                    tenant.next(if is_fault { fault(&mut dice) } else { Answer::Normal });
+                    let is_fault = rng.below(5) < 3;
+                    tenant.next(if is_fault { fault(&mut rng) } else { Answer::Normal });
                     asked += 1;
                 }
                 thread::sleep(Duration::from_millis(5));

@@ -1,6 +1,6 @@
 //! `cargo bench`: the library, through its C ABI and as it ships, beside a program written by hand on
 //! libcurl and cJSON (`peer.c`). Both are driven by the same loops (`bench.c`), in turns, against the
-//! same stand-in tenant. Prints a table for the README.
+//! same mock tenant. Prints a table for the README.
 
 mod crowds;
 mod programs;

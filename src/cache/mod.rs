@@ -1,7 +1,7 @@
 //! Keeps one token fresh for many threads. Knows neither HTTP nor JSON; holds no lock while a
 //! request is under way. `rules` decides, this waits and flies.
 
-mod rules;
+mod policy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::system::{self, Snapshot};
+use crate::os::{self, Snapshot};
 use crate::token::{Grant, Token};
-use rules::{Caller, Held, Next, State, Step};
+use policy::{CachedToken, Caller, Next, State, Step};
 
-pub(crate) use rules::Counts;
+pub(crate) use policy::Counts;
 
 /// A waiting call looks this often at the clock that counts suspend.
-const LONGEST_NAP: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Where tokens come from.
 pub(crate) trait Source {
@@ -27,7 +27,7 @@ pub(crate) trait Source {
 }
 
 /// A token, and for how long nobody needs to ask about it.
-pub(crate) struct Lease {
+pub(crate) struct FreshToken {
     pub token: Arc<Token>,
     pub fresh_for: Duration,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Cache {
     changed: Condvar,
     current: AtomicUsize,
     /// For the child of a fork, which cannot wait for `state`.
-    latest: Snapshot<Option<Held>>,
+    latest: Snapshot<Option<CachedToken>>,
     closed: AtomicBool,
 }
 
@@ -48,15 +48,15 @@ impl Cache {
 
     /// The same for the child of a fork: no lock in common.
     pub fn for_child(&self, expiry_margin: Option<Duration>) -> Cache {
-        let held = Option::clone(&self.latest.get());
-        Cache::with(expiry_margin, held, self.is_closed())
+        let cached = Option::clone(&self.latest.get());
+        Cache::with(expiry_margin, cached, self.is_closed())
     }
 
-    fn with(expiry_margin: Option<Duration>, held: Option<Held>, closed: bool) -> Cache {
-        let state = State::new(expiry_margin, Box::new(system::chance), held);
+    fn with(expiry_margin: Option<Duration>, cached: Option<CachedToken>, closed: bool) -> Cache {
+        let state = State::new(expiry_margin, Box::new(os::random), cached);
         Cache {
-            current: AtomicUsize::new(address_to_lease(state.held())),
-            latest: Snapshot::new(state.held().cloned()),
+            current: AtomicUsize::new(address_if_current(state.cached())),
+            latest: Snapshot::new(state.cached().cloned()),
             state: Mutex::new(state),
             changed: Condvar::new(),
             closed: AtomicBool::new(closed),
@@ -64,22 +64,22 @@ impl Cache {
     }
 
     /// A token within `timeout`, or why there is none.
-    pub fn get(&self, timeout: Duration, source: &impl Source) -> Result<Lease, Error> {
-        let mut caller = Caller::new(system::now().boot + timeout);
+    pub fn get(&self, timeout: Duration, source: &impl Source) -> Result<FreshToken, Error> {
+        let mut caller = Caller::new(os::now().boot + timeout);
         let mut state = self.lock();
         loop {
             self.check_open()?;
-            let now = system::now();
+            let now = os::now();
             match state.ask(now, &mut caller) {
                 Step::Give(token) => {
                     let fresh_for = state.fresh_for(now, &token);
-                    return Ok(Lease { token, fresh_for });
+                    return Ok(FreshToken { token, fresh_for });
                 }
                 Step::Fail(error) => return Err(error),
-                Step::Wait(until) => state = self.nap(state, until),
-                Step::Fly => {
+                Step::Wait(until) => state = self.wait_until(state, until),
+                Step::Lead => {
                     drop(state);
-                    self.fly(&mut caller, source);
+                    self.lead_refresh(&mut caller, source);
                     state = self.lock();
                 }
                 Step::CheckSecret => {
@@ -87,26 +87,26 @@ impl Cache {
                     // A panic in it costs nobody the token, or the error, that is there.
                     let changed = guarded(|| source.secret_changed()).unwrap_or(false);
                     state = self.lock();
-                    state.secret_checked(system::now(), changed);
+                    state.secret_checked(os::now(), changed);
                 }
             }
         }
     }
 
-    /// Makes requests until the flight has landed.
-    fn fly(&self, caller: &mut Caller, source: &impl Source) {
+    /// Makes requests until the refresh has landed.
+    fn lead_refresh(&self, caller: &mut Caller, source: &impl Source) {
         let mut state = self.lock();
         loop {
-            let sent = system::now();
+            let sent = os::now();
             let time = state.attempt(sent, caller);
             drop(state);
             let answer = self.request(time, source);
             state = self.lock();
             if !self.is_closed() {
-                let next = state.answered(sent, system::now(), time, caller, answer);
+                let next = state.answered(sent, os::now(), time, caller, answer);
                 self.publish(&state);
                 match next {
-                    Next::Landed => break,
+                    Next::Completed => break,
                     Next::Again(at) => state = self.pause(state, at),
                 }
             }
@@ -136,19 +136,23 @@ impl Cache {
 
     /// What those who do not lock may see.
     fn publish(&self, state: &State) {
-        self.current.store(address_to_lease(state.held()), Ordering::Release);
-        self.latest.set(state.held().cloned());
+        self.current.store(address_if_current(state.cached()), Ordering::Release);
+        self.latest.set(state.cached().cloned());
     }
 
     fn pause<'a>(&self, mut state: MutexGuard<'a, State>, end: Duration) -> MutexGuard<'a, State> {
-        while system::now().boot < end && !self.is_closed() {
-            state = self.nap(state, end);
+        while os::now().boot < end && !self.is_closed() {
+            state = self.wait_until(state, end);
         }
         state
     }
 
-    fn nap<'a>(&self, state: MutexGuard<'a, State>, until: Duration) -> MutexGuard<'a, State> {
-        let time = until.saturating_sub(system::now().boot).min(LONGEST_NAP);
+    fn wait_until<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        until: Duration,
+    ) -> MutexGuard<'a, State> {
+        let time = until.saturating_sub(os::now().boot).min(MAX_WAIT);
         let woken = self.changed.wait_timeout(state, time);
         woken.unwrap_or_else(PoisonError::into_inner).0
     }
@@ -161,25 +165,25 @@ impl Cache {
     }
 
     /// The token, if it is usable; never waits for a request.
-    pub fn cached(&self) -> Option<Lease> {
+    pub fn cached(&self) -> Option<FreshToken> {
         let state = self.lock();
         self.check_open().ok()?;
-        let now = system::now();
+        let now = os::now();
         let token = state.usable(now)?;
         let fresh_for = state.fresh_for(now, &token);
-        Some(Lease { token, fresh_for })
+        Some(FreshToken { token, fresh_for })
     }
 
     /// How long until a call would do something useful; `None` once closed.
     pub fn refresh_in(&self) -> Option<Duration> {
         let state = self.lock();
         self.check_open().ok()?;
-        Some(state.refresh_in(system::now()))
+        Some(state.refresh_in(os::now()))
     }
 
     pub fn reject(&self, access_token: &str) {
         let mut state = self.lock();
-        if state.reject(system::now(), access_token) {
+        if state.reject(os::now(), access_token) {
             self.publish(&state);
         }
     }
@@ -195,7 +199,7 @@ impl Cache {
 
     /// Since the current token was asked for, and until it expires.
     pub fn age_and_remaining_life(&self) -> Option<(Duration, Duration)> {
-        self.lock().age_and_remaining_life(system::now())
+        self.lock().age_and_remaining_life(os::now())
     }
 
     pub fn last_error(&self) -> Option<Error> {
@@ -235,8 +239,8 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     })
 }
 
-fn address_to_lease(held: Option<&Held>) -> usize {
-    held.filter(|held| !held.is_rejected()).map_or(0, |held| address(&held.token))
+fn address_if_current(cached: Option<&CachedToken>) -> usize {
+    cached.filter(|cached| !cached.is_rejected()).map_or(0, |cached| address(&cached.token))
 }
 
 #[inline]
@@ -245,5 +249,5 @@ pub(crate) fn address(token: &Arc<Token>) -> usize {
 }
 
 #[cfg(test)]
-#[path = "../../tests/freshness/flight.rs"]
-mod flight;
+#[path = "../../tests/freshness/threads.rs"]
+mod threads;

@@ -12,23 +12,23 @@ use super::page;
 use crate::error::{Error, ErrorKind};
 use crate::redact::Redact;
 use crate::token::{Grant, Token};
-use crate::transport::{LARGEST_BODY, Reply};
+use crate::transport::{MAX_BODY_BYTES, Reply};
 
 /// When the answer does not say, or says nothing readable.
 const DEFAULT_LIFE: Duration = Duration::from_secs(300);
-const LONGEST_LIFE: f64 = i32::MAX as f64;
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_LIFE_S: f64 = i32::MAX as f64;
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Secret = Zeroizing<String>;
 
 /// Finds out what an answer means.
-pub(super) struct Reading<'a> {
+pub(super) struct AnswerReader<'a> {
     pub host: String,
     pub redact: Redact<'a>,
 }
 
 /// What OneAccess says went wrong; to be redacted.
-struct Complaint {
+struct VendorError {
     /// Empty if there is none.
     code: Secret,
     text: Option<Secret>,
@@ -50,22 +50,22 @@ fn classify(status: u16, code: Option<&str>) -> ErrorKind {
 }
 
 /// Whether no body changes what the status means.
-fn says_it_all(status: u16) -> bool {
+fn is_conclusive(status: u16) -> bool {
     matches!(status, 300..=399) || classify(status, None) != ErrorKind::Protocol
 }
 
-impl Reading<'_> {
+impl AnswerReader<'_> {
     pub fn outcome(&self, reply: Reply) -> Result<Grant, Error> {
         let status = reply.status;
         match &reply.body {
             // Where the status says it all, a body that broke off changes nothing.
-            Err(error) if !says_it_all(status) => return Err(error.clone()),
+            Err(error) if !is_conclusive(status) => return Err(error.clone()),
             _ => {}
         }
         let mut repaired = Secret::default();
         let body = body(&reply, &mut repaired);
         let page = body.as_ref().ok().copied().filter(|body| page::is_page(body));
-        let (complaint, why) = match body.and_then(Fields::of) {
+        let (vendor_error, why) = match body.and_then(Fields::of) {
             Ok(fields) => {
                 let why = match status {
                     200 => match grant(&fields) {
@@ -75,15 +75,15 @@ impl Reading<'_> {
                     201..=299 => "may hold one, but it counts with HTTP 200 only",
                     _ => "is not what OneAccess answers",
                 };
-                (complaint(&fields), why.to_owned())
+                (vendor_error(&fields), why.to_owned())
             }
             Err(_) if page.is_some() => (None, "is a web page".to_owned()),
             Err(why) => (None, why),
         };
-        let error = match complaint {
+        let error = match vendor_error {
             _ if (300..400).contains(&status) => self.redirect(status, reply.header("location")),
-            Some(complaint) => self.complained(status, complaint),
-            None => self.without_complaint(status, &why, page),
+            Some(vendor_error) => self.with_vendor_error(status, vendor_error),
+            None => self.without_vendor_error(status, &why, page),
         };
         Err(match retry_after(&reply) {
             Some(after) => error.with_retry_after(after),
@@ -91,7 +91,7 @@ impl Reading<'_> {
         })
     }
 
-    fn complained(&self, status: u16, Complaint { code, text }: Complaint) -> Error {
+    fn with_vendor_error(&self, status: u16, VendorError { code, text }: VendorError) -> Error {
         let host = &self.host;
         let kind = classify(status, Some(&code));
         let what = match kind {
@@ -114,7 +114,7 @@ impl Reading<'_> {
     }
 
     /// `page` is the body, if it is a web page.
-    fn without_complaint(&self, status: u16, why: &str, page: Option<&str>) -> Error {
+    fn without_vendor_error(&self, status: u16, why: &str, page: Option<&str>) -> Error {
         let host = &self.host;
         let kind = classify(status, None);
         let title = page.and_then(page::title).map(|title| self.redact.shown(&title, 100));
@@ -155,17 +155,17 @@ impl Reading<'_> {
 
 /// OneAccess has two shapes of errors, `error_code` with `error_msg` and OAuth's `error` with
 /// `error_description`; gateways before it have others, whose text is kept as it is.
-fn complaint(fields: &Fields) -> Option<Complaint> {
+fn vendor_error(fields: &Fields) -> Option<VendorError> {
     let shapes = [(fields.error_code, fields.error_msg), (fields.error, fields.error_description)];
     for (code, description) in shapes {
         if let Some(code) = code.and_then(text) {
-            return Some(Complaint { code, text: description.and_then(text) });
+            return Some(VendorError { code, text: description.and_then(text) });
         }
     }
     let errors = [fields.error, fields.error_code].into_iter().flatten();
     let nested = errors.into_iter().find(|value| value.get().starts_with(['{', '[']))?;
     let fields = Fields::of_value(nested).unwrap_or_default();
-    Some(Complaint {
+    Some(VendorError {
         code: fields.code.or(fields.error_code).and_then(text).unwrap_or_default(),
         text: fields.message.and_then(text).or_else(|| Some(nested.get().to_owned().into())),
     })
@@ -176,7 +176,7 @@ fn complaint(fields: &Fields) -> Option<Complaint> {
 fn body<'a>(reply: &'a Reply, repaired: &'a mut Secret) -> Result<&'a str, String> {
     let body = match &reply.body {
         Ok(Some(body)) => body,
-        Ok(None) => return Err(format!("is longer than {LARGEST_BODY} bytes")),
+        Ok(None) => return Err(format!("is longer than {MAX_BODY_BYTES} bytes")),
         Err(_) => return Err("broke off".to_owned()),
     };
     match reply.header("content-encoding") {
@@ -220,7 +220,7 @@ fn grant(fields: &Fields) -> Result<Grant, &'static str> {
 fn life(expires_in: &RawValue) -> Option<Duration> {
     let seconds: f64 = text(expires_in)?.parse().ok()?;
     // A number may be too long for f64, and a text may say "inf".
-    seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFE)))
+    seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFE_S)))
 }
 
 /// A text that says something, or a number as it was written.
@@ -244,7 +244,7 @@ fn retry_after(reply: &Reply) -> Option<Duration> {
         }
         Err(_) => Duration::from_secs(text.parse().ok()?),
     };
-    Some(after.min(LONGEST_RETRY_AFTER))
+    Some(after.min(MAX_RETRY_AFTER))
 }
 
 fn host_of(location: &str) -> Option<&str> {
@@ -257,8 +257,8 @@ fn host_of(location: &str) -> Option<&str> {
 #[cfg(fuzzing)]
 pub fn fuzz_answer(status: u16, retry_after: &[u8], body: &[u8], secret: &str) -> String {
     let redact = Redact { client_id: "id", secret, token: None, headers: &[] };
-    let reading = Reading { host: "host:443".to_owned(), redact };
-    match reading.outcome(Reply::made_of(status, retry_after, body)) {
+    let reader = AnswerReader { host: "host:443".to_owned(), redact };
+    match reader.outcome(Reply::made_of(status, retry_after, body)) {
         Ok(grant) => format!("{grant:?}"),
         Err(error) => format!("{error} {error:?}"),
     }

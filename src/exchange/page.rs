@@ -1,7 +1,7 @@
 //! Web pages that come instead of an answer.
 
 /// More is not looked at.
-const LARGEST_HEAD: usize = 64 << 10;
+const MAX_PAGE_HEAD_BYTES: usize = 64 << 10;
 
 const FIREWALL: &str = "a web application firewall before OneAccess blocked the request";
 const LONG_HEADER: &str = "the header of the request is too long for it: use shorter extra headers, \
@@ -66,6 +66,6 @@ pub(super) fn advice(status: u16, page: &str) -> Option<&'static str> {
 
 fn head(page: &str) -> &str {
     let cuts = page.char_indices().map(|(at, _)| at).chain([page.len()]);
-    let end = cuts.take_while(|at| *at <= LARGEST_HEAD).last().unwrap_or_default();
+    let end = cuts.take_while(|at| *at <= MAX_PAGE_HEAD_BYTES).last().unwrap_or_default();
     &page[..end]
 }

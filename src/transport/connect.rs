@@ -28,10 +28,10 @@ use super::socks::Socks;
 /// How often a wait looks whether the client was closed.
 const CLOSE_CHECK: Duration = Duration::from_millis(20);
 const FIRST_ROUND: Duration = Duration::from_millis(400);
-const LONGEST_ROUND: Duration = Duration::from_secs(3);
-const LONGEST_NAP: Duration = Duration::from_millis(200);
+const MAX_ROUND: Duration = Duration::from_secs(3);
+const MAX_WAIT: Duration = Duration::from_millis(200);
 /// In bytes, with what goes before it.
-const LONGEST_ALERT: usize = 64;
+const MAX_ALERT_BYTES: usize = 64;
 
 /// What the parts of a connection share.
 #[derive(Clone)]
@@ -138,7 +138,7 @@ impl Tcp {
                 }
                 Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(error.into()),
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Err(deadline.over()),
-                Err(_) => round = (2 * round).min(LONGEST_ROUND),
+                Err(_) => round = (2 * round).min(MAX_ROUND),
             }
             // The system may say at once that an address timed out.
             thread::sleep(CLOSE_CHECK.min(deadline.left()?));
@@ -196,7 +196,7 @@ impl Deadline {
             UreqInstant::Exact(start) => start,
             _ => Instant::now(),
         };
-        let longest = Config::LONGEST;
+        let longest = Config::MAX_DURATION;
         let time = (*details.timeout.after).min(longest);
         Deadline { at: start + time, reason: details.timeout.reason }
     }
@@ -208,10 +208,10 @@ impl Deadline {
 
     /// Linux ends the timeout of a socket late, by up to an eighth of it: there a long wait is many
     /// short ones. On Windows a socket is of no use after a timeout.
-    fn nap(&self) -> Result<Duration, ureq::Error> {
+    fn wait_until(&self) -> Result<Duration, ureq::Error> {
         let left = self.left()?;
         let is_linux = cfg!(any(target_os = "linux", target_os = "android"));
-        Ok(if is_linux { left.min(LONGEST_NAP) } else { left })
+        Ok(if is_linux { left.min(MAX_WAIT) } else { left })
     }
 
     fn over(&self) -> ureq::Error {
@@ -254,7 +254,7 @@ impl Socket {
     fn write_unsent(&self) -> Result<(), ureq::Error> {
         let mut rest = &self.unsent[..];
         while !rest.is_empty() {
-            settle(self.stream.set_write_timeout(Some(self.deadline.nap()?)))?;
+            settle(self.stream.set_write_timeout(Some(self.deadline.wait_until()?)))?;
             match (&*self.stream).write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => rest = &rest[written..],
@@ -268,7 +268,7 @@ impl Socket {
 
     fn receive(&mut self) -> Result<bool, ureq::Error> {
         loop {
-            settle(self.stream.set_read_timeout(Some(self.deadline.nap()?)))?;
+            settle(self.stream.set_read_timeout(Some(self.deadline.wait_until()?)))?;
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
@@ -286,7 +286,7 @@ impl Drop for Socket {
     /// A handshake that failed ends with an alert, which nobody answers. What is longer is a request
     /// whose time was over.
     fn drop(&mut self) {
-        let is_alert = (1..=LONGEST_ALERT).contains(&self.unsent.len());
+        let is_alert = (1..=MAX_ALERT_BYTES).contains(&self.unsent.len());
         if is_alert && self.stream.set_nonblocking(true).is_ok() {
             let _ = (&*self.stream).write(&self.unsent);
         }

@@ -20,19 +20,19 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::system::{self, Snapshot};
+use crate::os::{self, Snapshot};
 use connect::{Context, Lookup};
 use explain::{Phase, explain};
 use trust::Extent;
 
 const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
 /// No answer of the token endpoint is longer.
-pub(crate) const LARGEST_BODY: u64 = 1 << 20;
+pub(crate) const MAX_BODY_BYTES: u64 = 1 << 20;
 /// Room for an answer that does not say its length.
 const USUAL_BODY: u64 = 8 << 10;
 
 /// No header of an answer is longer.
-const LARGEST_HEADER: usize = 32 << 10;
+const MAX_HEADER_BYTES: usize = 32 << 10;
 /// Room for a request beside its headers and its body, and for the end of the handshake.
 const PIECE: usize = 16 << 10;
 
@@ -101,11 +101,11 @@ impl Transport {
         body: &[u8],
         timeout: Duration,
     ) -> Result<Reply, Error> {
-        let start = system::now().boot;
+        let start = os::now().boot;
         let mut reply = self.post_once(headers, body, timeout);
         let is_tls = |error: &Error| error.kind() == ErrorKind::Tls;
         if reply.as_ref().is_err_and(is_tls) && self.reload_trust() {
-            let left = timeout.saturating_sub(system::now().boot.saturating_sub(start));
+            let left = timeout.saturating_sub(os::now().boot.saturating_sub(start));
             if !left.is_zero() {
                 reply = self.post_once(headers, body, left);
             }
@@ -202,12 +202,12 @@ impl Transport {
 /// `None`: longer than `LARGEST_BODY`. `length` is a guess, or what the other side claims.
 fn read_body(mut reader: impl Read, length: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     // One more than there should be, to see the end.
-    let room = |length: u64| Zeroizing::new(vec![0; length.min(LARGEST_BODY) as usize + 1]);
+    let room = |length: u64| Zeroizing::new(vec![0; length.min(MAX_BODY_BYTES) as usize + 1]);
     let mut body = room(length);
     let mut filled = 0;
     loop {
         if filled == body.len() {
-            if filled as u64 > LARGEST_BODY {
+            if filled as u64 > MAX_BODY_BYTES {
                 return Ok(None);
             }
             // A vector that grew by itself would leave what it held in memory.
@@ -239,8 +239,8 @@ fn agent(
         .http_status_as_error(false)
         .max_redirects(0)
         .max_idle_connections(0)
-        .max_response_header_size(LARGEST_HEADER)
-        .input_buffer_size(LARGEST_HEADER + 1)
+        .max_response_header_size(MAX_HEADER_BYTES)
+        .input_buffer_size(MAX_HEADER_BYTES + 1)
         .user_agent(USER_AGENT)
         .accept("application/json")
         .accept_encoding("identity")

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::file;
 
-const LARGEST_FILE: usize = 16 << 20;
+const MAX_PEM_BYTES: usize = 16 << 20;
 const NO_CERTIFICATE: &str =
     "there is no certificate in it (a line -----BEGIN CERTIFICATE----- is looked for)";
 
@@ -187,7 +187,7 @@ fn add_folders(
 /// Adds all readable certificates of a file, which may be none. Returns the first thing wrong with it.
 fn add_file(path: &Path, roots: &mut Vec<CertificateDer<'static>>) -> Option<String> {
     let mut failure = None;
-    match file::read(path, LARGEST_FILE) {
+    match file::read(path, MAX_PEM_BYTES) {
         Ok(pem) => {
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 match certificate {
@@ -262,7 +262,7 @@ fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn read(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    file::read(path, LARGEST_FILE).map_err(|error| unusable(what, path, &error.to_string()))
+    file::read(path, MAX_PEM_BYTES).map_err(|error| unusable(what, path, &error.to_string()))
 }
 
 fn unusable(what: &str, path: &Path, why: &str) -> Error {

@@ -83,7 +83,7 @@ static void null_is_safe_everywhere(void)
     CHECK(oneaccess_client_refresh_in_ms(NULL) == 0);
     oneaccess_client_reject_token(NULL, "x");
     CHECK(kind_of(oneaccess_client_set_client_secret(NULL, "x"), NULL) == ONEACCESS_ERROR_ARGUMENT);
-    CHECK(oneaccess_client_stat(NULL, ONEACCESS_STAT_FLIGHTS) == 0);
+    CHECK(oneaccess_client_stat(NULL, ONEACCESS_STAT_REFRESHES) == 0);
     CHECK(oneaccess_client_stat(NULL, 99) == -1);
     CHECK(!oneaccess_client_get_last_error(NULL));
     oneaccess_client_close(NULL);
@@ -193,7 +193,7 @@ static void a_token_outlives_its_client(void)
     oneaccess_token_free(again);
 
     CHECK(oneaccess_client_refresh_in_ms(client) > 1000);
-    CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_FLIGHTS) == 1);
+    CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_REFRESHES) == 1);
     CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_ATTEMPTS) == 1);
     CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_FAILURES) == 0);
     CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_WAITS) == 0);
@@ -242,7 +242,7 @@ static void an_error_tells_everything_and_outlives_its_client(void)
     again = oneaccess_client_get_token(client, &token);
     last = oneaccess_client_get_last_error(client);
     CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_DENIALS) == 1);
-    CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_FLIGHTS) == 1);
+    CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_REFRESHES) == 1);
     CHECK(oneaccess_client_refresh_in_ms(client) > 0);
     oneaccess_client_free(client);
 

@@ -1,4 +1,4 @@
-/* Forks a thousand times while threads hammer two clients (by host name and by address) and flights
+/* Forks a thousand times while threads hammer two clients (by host name and by address) and refreshes
  * are under way. Every child must get a token or a TIMEOUT within its deadline, some by a request of
  * their own; the parent must not notice. Needs the tenant's environment, and ONEACCESS_ADDRESS, its
  * endpoint by address. Arguments: number of forks. */

@@ -3,21 +3,21 @@
 use super::*;
 
 /// A world whose client forked then; its child lives on.
-fn child_at(time: f64, chance: f64) -> World {
-    forked(World::new().holding(), time, chance)
+fn child_at(time: f64, random: f64) -> World {
+    forked(World::new().with_token(), time, random)
 }
 
-fn forked(mut world: World, time: f64, chance: f64) -> World {
-    let held = world.at(time).state().held().expect("a token").clone();
-    world.inherits(held, chance);
+fn forked(mut world: World, time: f64, random: f64) -> World {
+    let cached = world.at(time).state().cached().expect("a token").clone();
+    world.inherits(cached, random);
     world
 }
 
 #[test]
 fn a_token_that_was_usable_stays_so() {
     for time in [100.0, 1600.0, 1769.0] {
-        for chance in [0.0, 1.0] {
-            assert_eq!(child_at(time, chance).usable(), Some(1));
+        for random in [0.0, 1.0] {
+            assert_eq!(child_at(time, random).usable(), Some(1));
         }
     }
 }
@@ -30,7 +30,7 @@ fn a_child_has_random_factors_of_its_own() {
 
 #[test]
 fn a_child_born_during_a_flight_makes_its_own() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Silent).at(1900.0).start(30.0);
     let mut child = forked(world, 1901.0, 0.5);
     child.becomes(Fine).call(30.0).got(2).after(0.1);
@@ -38,7 +38,7 @@ fn a_child_born_during_a_flight_makes_its_own() {
 
 #[test]
 fn the_lead_of_the_same_token_stays_zero() {
-    let mut world = World::new().that_keeps_tokens().holding();
+    let mut world = World::new().that_keeps_tokens().with_token();
     world.at(1600.0).call(30.0).got(1);
     assert_close(forked(world, 1650.0, 0.5).refresh_in(), 1799.0 - 1650.0);
 }
@@ -54,6 +54,6 @@ fn a_child_with_a_dead_token_rides_out_a_blip_as_its_parent_would() {
 fn a_child_counts_anew() {
     let mut child = child_at(1000.0, 0.5);
     let counts = child.state().counts;
-    assert_eq!((counts.flights, counts.attempts), (0, 0));
+    assert_eq!((counts.refreshes, counts.attempts), (0, 0));
     assert!(child.state().last_error().is_none());
 }

@@ -6,7 +6,7 @@ const HOUR: i64 = 3600;
 
 #[test]
 fn a_wall_clock_set_back_does_no_harm() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(500.0).sets_wall_clock(-HOUR);
     world.at(1544.0).call(30.0).got(1).at_once();
     world.at(1600.0).call(30.0).got(2);
@@ -15,7 +15,7 @@ fn a_wall_clock_set_back_does_no_harm() {
 
 #[test]
 fn a_wall_clock_set_forward_costs_one_exchange() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(500.0).sets_wall_clock(HOUR);
     world.at(501.0).call(30.0).got(2).after(0.1);
     world.at(1500.0).call(30.0).got(2).at_once();
@@ -24,7 +24,7 @@ fn a_wall_clock_set_forward_costs_one_exchange() {
 
 #[test]
 fn a_wall_clock_set_forward_in_an_outage_costs_nothing() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Down).at(500.0).sets_wall_clock(HOUR);
     world.at(501.0).call(30.0).got(1);
     world.at(1798.9).call(30.0).got(1);
@@ -32,7 +32,7 @@ fn a_wall_clock_set_forward_in_an_outage_costs_nothing() {
 
 #[test]
 fn a_token_that_only_the_wall_clock_calls_over_is_spent() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(500.0).sets_wall_clock(1300);
     assert_eq!(world.usable(), None);
     world.call(0.0).got(1);
@@ -40,14 +40,14 @@ fn a_token_that_only_the_wall_clock_calls_over_is_spent() {
 
 #[test]
 fn a_token_without_margin_that_only_the_wall_clock_calls_over_is_spent() {
-    let mut world = World::new().with_margin(0.0).holding();
+    let mut world = World::new().with_margin(0.0).with_token();
     world.at(500.0).sets_wall_clock(HOUR);
     assert_eq!(world.usable(), None);
 }
 
 #[test]
 fn the_clock_that_says_less_is_left_decides_about_ageing() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(1400.0).sets_wall_clock(140);
     world.call(30.0).got(1).at_once();
     world.sets_wall_clock(10);
@@ -56,14 +56,14 @@ fn the_clock_that_says_less_is_left_decides_about_ageing() {
 
 #[test]
 fn a_token_that_died_while_the_machine_slept_is_noticed_at_the_next_call() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(500.0).suspends(8.0 * 3600.0);
     world.call(30.0).got(2).after(0.1);
 }
 
 #[test]
 fn a_machine_that_slept_makes_a_whole_flight() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Down).at(1600.0).called_until(1700.0, 30.0);
     world.suspends(3600.0).server.next([Down, Down, Fine]);
     world.call(30.0).got(2);
@@ -71,7 +71,7 @@ fn a_machine_that_slept_makes_a_whole_flight() {
 
 #[test]
 fn the_backoff_ends_when_the_wall_clock_calls_the_token_over() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(3.0))).at(1600.0).called_until(1610.0, 30.0);
     world.becomes(WebPage).at(1620.0).call(30.0).got(1);
     world.becomes(Fine).at(1621.5).call(30.0).got(1).at_once();
@@ -80,26 +80,26 @@ fn the_backoff_ends_when_the_wall_clock_calls_the_token_over() {
 
 #[test]
 fn backoff_floor_and_denial_do_not_heed_the_wall_clock() {
-    for ahead in [-HOUR, HOUR] {
-        for (mood, until) in [(WebPage, 1.05), (Denying, 5.05)] {
+    for proactive in [-HOUR, HOUR] {
+        for (behaviour, until) in [(WebPage, 1.05), (Denying, 5.05)] {
             let mut world = World::new();
-            world.becomes(mood).call(30.0);
-            world.sets_wall_clock(ahead).at(until).call(30.0).at_once();
+            world.becomes(behaviour).call(30.0);
+            world.sets_wall_clock(proactive).at(until).call(30.0).at_once();
             world.asked_at(&[0.0]);
             world.at(until + 0.1).call(30.0).after(0.1);
         }
         let mut world = World::new().of_life(0.9);
         world.call(30.0).got(1);
-        world.at(0.9).sets_wall_clock(ahead).call(30.0).got(2);
+        world.at(0.9).sets_wall_clock(proactive).call(30.0).got(2);
         world.asked_at(&[0.0, 1.0]);
     }
 }
 
 #[test]
 fn backoff_and_denial_go_on_while_the_machine_sleeps() {
-    for mood in [WebPage, Denying] {
+    for behaviour in [WebPage, Denying] {
         let mut world = World::new();
-        world.becomes(mood).call(30.0);
+        world.becomes(behaviour).call(30.0);
         world.suspends(60.0).becomes(Fine).call(30.0).got(1).after(0.1);
     }
 }
@@ -115,7 +115,7 @@ fn a_token_tells_its_expiry_by_the_wall_clock() {
 
 #[test]
 fn the_later_end_of_the_same_token_counts_on_the_wall_clock_too() {
-    let mut world = World::new().that_keeps_tokens().holding();
+    let mut world = World::new().that_keeps_tokens().with_token();
     let asked = world.now().wall - Duration::from_millis(100);
     let call = world.at(1600.5).call(30.0);
     let expires_at = call.got(1).answer.as_ref().expect("a token").expires_at();
@@ -125,7 +125,7 @@ fn the_later_end_of_the_same_token_counts_on_the_wall_clock_too() {
 
 #[test]
 fn after_a_wrong_moment_of_the_wall_clock_the_backoff_still_ends_when_the_token_is_spent() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(300.0))).at(500.0).sets_wall_clock(HOUR);
     world.call(0.05).got(1);
     world.sets_wall_clock(-HOUR);
@@ -136,7 +136,7 @@ fn after_a_wrong_moment_of_the_wall_clock_the_backoff_still_ends_when_the_token_
 
 #[test]
 fn after_a_wrong_moment_of_the_wall_clock_an_outage_is_ridden_out_anew() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(WebPage).at(500.0).sets_wall_clock(HOUR);
     world.call(10.0).got(1);
     world.sets_wall_clock(-HOUR).at(1000.0).call(30.0).got(1);

@@ -4,7 +4,7 @@ use super::*;
 use world::Tally;
 
 /// 16 callers, who call every 0.2 s and have 30 s.
-fn story(seed: u64, life: f64) -> World {
+fn random_run(seed: u64, life: f64) -> World {
     let mut world = World::seeded(seed).of_life(life).that_takes(0.15);
     world.crowd(16, 0.2, 30.0);
     world
@@ -18,13 +18,13 @@ fn keeping(mut world: World) -> World {
 /// Everybody's, added up.
 fn tally(world: &World) -> Tally {
     let mut sum = Tally::default();
-    for Tally { calls, errors, stalls, longest, longest_with_token, dead } in
+    for Tally { calls, errors, stalls, longest, longest_with_token, expired } in
         world.crowds.iter().map(|crowd| &crowd.tally)
     {
         sum.calls += calls;
         sum.errors += errors;
         sum.stalls += stalls;
-        sum.dead += dead;
+        sum.expired += expired;
         sum.longest = sum.longest.max(*longest);
         sum.longest_with_token = sum.longest_with_token.max(*longest_with_token);
     }
@@ -44,7 +44,7 @@ fn until(world: &mut World, time: f64, requests: Range<usize>) -> Tally {
 
 #[track_caller]
 fn assert_smooth(tally: &Tally, longest: f64) {
-    assert_eq!((tally.errors, tally.dead), (0, 0), "{tally:?}");
+    assert_eq!((tally.errors, tally.expired), (0, 0), "{tally:?}");
     assert!(tally.longest <= longest, "{tally:?}");
 }
 
@@ -53,20 +53,20 @@ fn a_server_with_new_tokens_is_asked_once_a_turn() {
     for (life, time, requests) in
         [(1800.0, 5460.0, 4..6), (60.0, 210.0, 4..9), (10.0, 300.0, 30..50)]
     {
-        assert_smooth(&until(&mut story(1, life), time, requests), 0.4);
+        assert_smooth(&until(&mut random_run(1, life), time, requests), 0.4);
     }
 }
 
 #[test]
 fn lives_of_two_seconds_are_kept_up_with() {
-    let tally = until(&mut story(2, 2.0), 120.0, 60..121);
+    let tally = until(&mut random_run(2, 2.0), 120.0, 60..121);
     assert_eq!(tally.errors, 0);
     assert!(tally.longest < 1.3, "{tally:?}");
 }
 
 #[test]
 fn a_slow_network_stalls_nobody_for_longer_than_an_exchange() {
-    assert_smooth(&until(&mut story(3, 10.0).that_takes(0.5), 300.0, 30..60), 1.5);
+    assert_smooth(&until(&mut random_run(3, 10.0).that_takes(0.5), 300.0, 30..60), 1.5);
 }
 
 #[test]
@@ -74,13 +74,13 @@ fn a_server_that_keeps_its_token_is_asked_three_times_a_turn() {
     for (life, time, requests) in
         [(1800.0, 5460.0, 8..13), (60.0, 210.0, 9..16), (10.0, 300.0, 50..90)]
     {
-        assert_smooth(&until(&mut keeping(story(4, life)), time, requests), 2.9);
+        assert_smooth(&until(&mut keeping(random_run(4, life)), time, requests), 2.9);
     }
 }
 
 #[test]
 fn a_server_that_keeps_tokens_of_two_seconds_is_asked_at_most_once_a_second() {
-    let tally = until(&mut keeping(story(5, 2.0)), 120.0, 40..121);
+    let tally = until(&mut keeping(random_run(5, 2.0)), 120.0, 40..121);
     assert_eq!(tally.errors, 0);
 }
 
@@ -105,9 +105,9 @@ fn a_margin_of_300_seconds_survives_an_outage_while_the_token_is_ageing() {
 
 #[test]
 fn an_outage_that_ends_before_the_token_does_costs_nobody_anything() {
-    for mood in [Down, Throttling(Some(1.0)), Throttling(Some(0.0)), WebPage] {
-        let mut world = story(8, 1800.0);
-        world.server.from(1480.0, mood);
+    for behaviour in [Down, Throttling(Some(1.0)), Throttling(Some(0.0)), WebPage] {
+        let mut world = random_run(8, 1800.0);
+        world.server.from(1480.0, behaviour);
         world.server.from(1780.0, Fine);
         until(&mut world, 1400.0, 1..2);
         assert_smooth(&until(&mut world, 2300.0, 2..35), 1.6);
@@ -116,7 +116,7 @@ fn an_outage_that_ends_before_the_token_does_costs_nobody_anything() {
 
 #[test]
 fn a_silent_server_costs_callers_of_a_good_token_3_seconds_and_the_flyer_10() {
-    let mut world = story(9, 1800.0);
+    let mut world = random_run(9, 1800.0);
     world.server.from(1480.0, Silent);
     until(&mut world, 1400.0, 1..2);
     assert_smooth(&until(&mut world, 1769.0, 2..20), 3.0);
@@ -127,10 +127,11 @@ fn a_silent_server_costs_callers_of_a_good_token_3_seconds_and_the_flyer_10() {
 
 #[test]
 fn an_outage_longer_than_the_token_is_probed_slowly_and_ends_with_it() {
-    let moods = [(Down, 20..45), (Throttling(Some(300.0)), 2..9), (WebPage, 20..45)];
-    for (mood, requests) in moods.into_iter().chain([(Denying, 5..14), (Silent, 10..32)]) {
-        let mut world = story(10, 1800.0);
-        world.server.from(1480.0, mood);
+    let behaviours = [(Down, 20..45), (Throttling(Some(300.0)), 2..9), (WebPage, 20..45)];
+    for (behaviour, requests) in behaviours.into_iter().chain([(Denying, 5..14), (Silent, 10..32)])
+    {
+        let mut world = random_run(10, 1800.0);
+        world.server.from(1480.0, behaviour);
         until(&mut world, 1400.0, 1..2);
         until(&mut world, 1900.0, requests);
         world.becomes(Fine);
@@ -154,11 +155,13 @@ fn callers_with_a_second_and_a_half_survive_a_silent_server_while_there_is_a_tok
 
 #[test]
 fn an_hour_without_a_token_is_one_request_in_ten_seconds() {
-    let moods = [(Down, 300..400), (WebPage, 300..400), (Throttling(Some(0.0)), 300..400)];
-    for (mood, requests) in moods.into_iter().chain([(Denying, 55..70), (Silent, 60..130)]) {
+    let behaviours = [(Down, 300..400), (WebPage, 300..400), (Throttling(Some(0.0)), 300..400)];
+    for (behaviour, requests) in
+        behaviours.into_iter().chain([(Denying, 55..70), (Silent, 60..130)])
+    {
         let mut world = World::seeded(12).that_takes(0.15);
         world.crowd(8, 1.0, 30.0);
-        world.becomes(mood);
+        world.becomes(behaviour);
         let tally = until(&mut world, 3600.0, requests);
         assert!(tally.longest < 30.01, "{tally:?}");
     }
@@ -166,10 +169,10 @@ fn an_hour_without_a_token_is_one_request_in_ten_seconds() {
 
 #[test]
 fn a_flapping_server_is_felt_by_nobody() {
-    let mut world = story(13, 60.0);
+    let mut world = random_run(13, 60.0);
     for minute in 0..60 {
-        let mood = if minute % 2 == 1 { Down } else { Fine };
-        world.server.from(f64::from(minute) * 10.0, mood);
+        let behaviour = if minute % 2 == 1 { Down } else { Fine };
+        world.server.from(f64::from(minute) * 10.0, behaviour);
     }
     assert_smooth(&until(&mut world, 600.0, 10..50), 2.0);
 }
@@ -177,7 +180,7 @@ fn a_flapping_server_is_felt_by_nobody() {
 #[test]
 fn a_cold_start_in_a_blip_is_over_soon_after_it() {
     for blip in [3.0, 5.0, 10.0] {
-        let mut world = story(14, 1800.0);
+        let mut world = random_run(14, 1800.0);
         world.becomes(Down).server.from(blip, Fine);
         until(&mut world, blip, 3..8);
         until(&mut world, blip + 12.5, 1..2);
@@ -187,7 +190,7 @@ fn a_cold_start_in_a_blip_is_over_soon_after_it() {
 
 #[test]
 fn a_cold_start_whose_first_packets_are_lost_takes_one_more_attempt() {
-    let mut world = story(15, 1800.0);
+    let mut world = random_run(15, 1800.0);
     world.becomes(Silent).server.from(3.0, Fine);
     let tally = until(&mut world, 60.0, 2..3);
     assert_eq!(tally.errors, 0);
@@ -196,7 +199,7 @@ fn a_cold_start_whose_first_packets_are_lost_takes_one_more_attempt() {
 
 #[test]
 fn a_short_throttling_with_a_long_retry_after_is_over_after_72_seconds_without_a_token() {
-    let mut world = story(16, 1800.0);
+    let mut world = random_run(16, 1800.0);
     world.becomes(Throttling(Some(300.0))).server.from(5.0, Fine);
     until(&mut world, 59.0, 1..2);
     until(&mut world, 73.0, 1..2);
@@ -205,7 +208,7 @@ fn a_short_throttling_with_a_long_retry_after_is_over_after_72_seconds_without_a
 
 #[test]
 fn a_wrong_secret_makes_64_requests_an_hour_also_while_the_token_is_ageing() {
-    let mut world = story(17, 1800.0);
+    let mut world = random_run(17, 1800.0);
     until(&mut world, 1000.0, 1..2);
     world.becomes(Denying);
     assert_smooth(&until(&mut world, 1740.0, 4..12), 0.3);
@@ -213,18 +216,18 @@ fn a_wrong_secret_makes_64_requests_an_hour_also_while_the_token_is_ageing() {
 
 #[test]
 fn clock_jumps_cost_one_exchange_at_most() {
-    for (ahead, requests) in [(3600, 1..2), (-3600, 0..1)] {
-        let mut world = story(18, 1800.0);
+    for (proactive, requests) in [(3600, 1..2), (-3600, 0..1)] {
+        let mut world = random_run(18, 1800.0);
         world.crowds[0].sleeps = false;
         until(&mut world, 100.0, 1..2);
-        world.sets_wall_clock(ahead);
+        world.sets_wall_clock(proactive);
         assert_smooth(&until(&mut world, 110.0, requests), 0.3);
     }
 }
 
 #[test]
 fn a_clock_jump_in_an_outage_costs_no_caller_an_error() {
-    let mut world = story(19, 1800.0);
+    let mut world = random_run(19, 1800.0);
     until(&mut world, 400.0, 1..2);
     world.crowds[0].sleeps = false;
     world.becomes(Down).join(0, 0, 0.1);
@@ -253,12 +256,12 @@ fn somebody_who_rejects_every_token_makes_16_requests_in_10_minutes() {
 
 #[test]
 fn a_revoked_token_is_replaced_as_soon_as_it_is_rejected() {
-    let mut world = story(21, 1800.0);
+    let mut world = random_run(21, 1800.0);
     world.crowds[0].sleeps = false;
     until(&mut world, 50.0, 1..2);
     world.server.ends(1, 50.0);
     let tally = until(&mut world, 60.0, 1..2);
-    assert!(tally.errors == 0 && tally.dead <= 17, "{tally:?}");
+    assert!(tally.errors == 0 && tally.expired <= 17, "{tally:?}");
 }
 
 /// 8 callers each with 50 ms, 1.5 s and 30 s.
@@ -307,9 +310,9 @@ fn a_slow_server_is_asked_once_a_turn() {
     for (takes, life, requests) in
         [(2.0, 1800.0, 4..7), (4.0, 1800.0, 4..7), (5.0, 1800.0, 4..7), (2.0, 60.0, 90..200)]
     {
-        let mut world = story(24, life).that_takes(takes);
+        let mut world = random_run(24, life).that_takes(takes);
         let tally = until(&mut world, 7200.0, requests);
-        assert_eq!((tally.errors, tally.dead), (0, 0), "{tally:?}");
+        assert_eq!((tally.errors, tally.expired), (0, 0), "{tally:?}");
         assert!(tally.longest_with_token <= 1.4 * takes, "{tally:?}");
     }
 }
@@ -321,17 +324,17 @@ fn a_server_of_20_seconds_is_waited_for() {
         world.crowd(callers, 1.0, 30.0);
         world.becomes(Slow(20.0));
         let tally = until(&mut world, 7200.0, requests);
-        assert_eq!(tally.dead, 0);
+        assert_eq!(tally.expired, 0);
         assert!(tally.longest < 30.01 && tally.errors <= errors, "{tally:?}");
     }
 }
 
 #[test]
 fn a_server_that_becomes_slow_is_given_time() {
-    let mut world = story(26, 1800.0);
+    let mut world = random_run(26, 1800.0);
     world.server.from(1000.0, Slow(4.0));
     let tally = until(&mut world, 7200.0, 5..25);
-    assert_eq!((tally.errors, tally.dead), (0, 0));
+    assert_eq!((tally.errors, tally.expired), (0, 0));
     assert!(tally.longest_with_token <= 4.5, "{tally:?}");
 }
 

@@ -1,10 +1,10 @@
-//! Callers with little time, callers who wait, and flyers that never come back.
+//! Callers with little time, callers who wait, and leaders that never come back.
 
 use super::*;
 
 #[test]
 fn a_caller_without_time_has_what_is_there() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     for time in [1000.0, 1600.0, 1780.0] {
         world.at(time).call(0.0).got(1).at_once();
     }
@@ -15,9 +15,9 @@ fn a_caller_without_time_has_what_is_there() {
 
 #[test]
 fn a_caller_without_time_has_the_remembered_error_only_while_it_lasts() {
-    for (mood, lasts) in [(WebPage, 1.0), (Denying, 5.0)] {
+    for (behaviour, lasts) in [(WebPage, 1.0), (Denying, 5.0)] {
         let mut world = World::new();
-        let kind = world.becomes(mood).call(30.0).error().kind();
+        let kind = world.becomes(behaviour).call(30.0).error().kind();
         let remembered = world.at(0.05 + lasts).call(0.0);
         assert!(remembered.failed(kind).error().is_remembered());
         world.at(0.15 + lasts).call(0.0).failed(ErrorKind::Timeout);
@@ -29,20 +29,20 @@ fn a_caller_without_time_does_not_look_at_the_secret_file() {
     let mut world = World::new();
     world.becomes(Denying).call(30.0);
     world.at(2.0).call(0.0).failed(ErrorKind::Denied);
-    let mut ageing = World::new().holding();
-    ageing.becomes(Denying).at(1600.0).call(30.0);
-    ageing.at(1602.0).call(0.0).got(1);
-    for world in [world, ageing] {
+    let mut refresh_due = World::new().with_token();
+    refresh_due.becomes(Denying).at(1600.0).call(30.0);
+    refresh_due.at(1602.0).call(0.0).got(1);
+    for world in [world, refresh_due] {
         assert!(world.secret_checks().is_empty());
     }
 }
 
 #[test]
 fn the_deadline_covers_attempts_pauses_and_waits() {
-    for mood in [Silent, Down, WebPage, Throttling(Some(3.0))] {
+    for behaviour in [Silent, Down, WebPage, Throttling(Some(3.0))] {
         for time in [0.05, 0.3, 1.0, 5.0, 12.0, 30.0, 100.0] {
-            let mut world = World::new().holding();
-            world.becomes(mood).at(1900.0);
+            let mut world = World::new().with_token();
+            world.becomes(behaviour).at(1900.0);
             let calls = [world.start(time), world.start(time), world.start(time / 2.0)];
             for call in world.finish_all(&calls) {
                 assert!(call.ended - call.began <= time, "{call:?}");
@@ -71,7 +71,7 @@ fn a_flight_that_only_lacked_time_is_no_failure() {
     let mut world = World::new().that_takes(0.4);
     let hurried = world.call(0.05);
     assert_eq!(hurried.failed(ErrorKind::Timeout).after(0.05).error().to_string(), "request 1");
-    // No backoff, only the floor; and nothing is remembered.
+    // No backoff, only the minimum interval; and nothing is remembered.
     let call = world.call(30.0);
     call.got(1).at(1.4);
     assert_eq!(call.requests, 1);
@@ -92,7 +92,7 @@ fn after_a_flight_that_lacked_time_the_waiter_with_the_latest_deadline_flies() {
 
 #[test]
 fn after_a_flight_that_lacked_time_a_spent_tokens_waiter_with_the_latest_deadline_flies() {
-    let mut world = World::new().that_takes(0.4).holding();
+    let mut world = World::new().that_takes(0.4).with_token();
     let times = [0.05, 3.0, 30.0, 4.0];
     world.at(1780.0);
     let calls = times.map(|time| world.start(time));
@@ -106,10 +106,10 @@ fn after_a_flight_that_lacked_time_a_spent_tokens_waiter_with_the_latest_deadlin
 #[test]
 fn nobody_lets_another_go_first_for_more_than_50_ms() {
     let mut world = World::new().that_takes(0.4);
-    let flyer = world.start(0.05);
+    let leader = world.start(0.05);
     let gone = world.start(30.0);
     let patient = world.start(10.0);
-    world.finish(flyer);
+    world.finish(leader);
     world.abandons(gone);
     world.finish(patient).got(1).at(1.05 + 0.4);
 }
@@ -175,14 +175,14 @@ fn another_failure_of_a_flyer_with_little_time_is_a_failure() {
 
 #[test]
 fn a_refresh_ahead_of_time_that_only_lacked_time_is_no_failure() {
-    let mut world = World::new().that_takes(0.4).holding();
+    let mut world = World::new().that_takes(0.4).with_token();
     world.at(1700.0).call(0.2).got(1).after(0.1);
     world.at(1701.0).call(30.0).got(2).after(0.4);
 }
 
 #[test]
 fn a_refresh_ahead_of_time_that_a_slow_server_did_not_answer_did_not_lack_time() {
-    let mut world = World::new().that_takes(4.0).holding();
+    let mut world = World::new().that_takes(4.0).with_token();
     world.becomes(Silent).at(1700.0).call(12.0).got(1);
     world.at(1706.5).call(30.0).got(1).at_once();
     assert_eq!(world.requests_since(1700.0), 1);
@@ -316,8 +316,8 @@ fn a_panic_ends_the_flight_as_internal_for_all() {
 #[test]
 fn a_flight_given_up_leaves_the_way_free() {
     let mut world = World::new();
-    let flyer = world.start(30.0);
+    let leader = world.start(30.0);
     let waiter = world.start(30.0);
-    world.at(0.05).gives_up(flyer);
+    world.at(0.05).gives_up(leader);
     world.finish(waiter).got(2).at(1.1);
 }

@@ -22,36 +22,36 @@ fn without_a_token_the_backoff_doubles_from_1_to_10_seconds() {
 
 #[test]
 fn with_a_spent_token_the_backoff_doubles_from_1_to_10_seconds() {
-    let mut world = World::new().with_margin(60.0).holding();
+    let mut world = World::new().with_margin(60.0).with_token();
     let times = world.becomes(WebPage).at(1740.5).called_until(1798.0, 1.0);
     assert_pauses(&times, &[1.1, 2.1, 4.1, 8.1, 10.1, 10.1]);
 }
 
 #[test]
 fn with_a_usable_token_the_backoff_doubles_from_1_to_60_seconds() {
-    let mut world = World::new().with_chance(1.0).holding();
+    let mut world = World::new().with_random(1.0).with_token();
     let times = world.becomes(WebPage).at(1470.5).called_until(1640.0, 10.0);
     assert_pauses(&times, &[1.3, 2.5, 4.9, 9.7, 19.3, 38.5, 72.1]);
 }
 
 #[test]
 fn the_backoff_leaves_room_for_two_more_attempts_before_the_token_is_spent() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let times = world.becomes(WebPage).at(1700.0).called_until(1770.0, 10.0);
     assert_pauses(&times, &[1.1, 2.1, 4.1, 8.1, 16.1, 12.9, 8.6]);
 }
 
 #[test]
 fn the_backoff_is_never_below_a_second_before_chance() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let times = world.becomes(WebPage).at(1768.3).called_until(1770.0, 10.0);
     assert_pauses(&times, &[1.1]);
 }
 
 #[test]
 fn the_backoff_is_drawn_from_0_8_to_1_2_times() {
-    for (chance, end) in [(0.0, 0.5 + 0.8), (1.0, 0.5 + 1.2)] {
-        let mut world = World::new().with_chance(chance).that_takes(0.5);
+    for (random, end) in [(0.0, 0.5 + 0.8), (1.0, 0.5 + 1.2)] {
+        let mut world = World::new().with_random(random).that_takes(0.5);
         world.becomes(WebPage).call(30.0);
         world.at(end - 0.05).call(30.0).at_once();
         world.asked_at(&[0.0]);
@@ -62,9 +62,9 @@ fn the_backoff_is_drawn_from_0_8_to_1_2_times() {
 #[test]
 fn every_failure_but_a_denial_backs_off_for_a_second() {
     let retryable = [Down, Silent, Throttling(None), WithoutSecretFile];
-    for mood in retryable.into_iter().chain([WebPage, Untrusted, Panicking]) {
+    for behaviour in retryable.into_iter().chain([WebPage, Untrusted, Panicking]) {
         let mut world = World::new();
-        let failed = world.becomes(mood).call(6.0).ended;
+        let failed = world.becomes(behaviour).call(6.0).ended;
         let requests = world.server.requests.len();
         world.at(failed + 0.95).call(6.0).at_once();
         assert_eq!(world.server.requests.len(), requests);
@@ -84,7 +84,7 @@ fn an_argument_error_ends_its_call_and_is_not_remembered() {
 #[test]
 fn an_argument_error_costs_no_token_that_is_not_dead() {
     for time in [1600.0, 1780.0] {
-        let mut world = World::new().holding();
+        let mut world = World::new().with_token();
         world.becomes(Misused).at(time).call(30.0).got(1).after(0.1);
         world.at(1900.0).call(30.0).failed(ErrorKind::Argument).after(0.1);
     }
@@ -114,9 +114,9 @@ fn after_the_backoff_one_caller_probes_for_all() {
 
 #[test]
 fn an_error_tells_how_long_its_backoff_lasts() {
-    for (mood, wait) in [(WebPage, 1.0), (Throttling(Some(20.0)), 22.0), (Denying, 5.0)] {
+    for (behaviour, wait) in [(WebPage, 1.0), (Throttling(Some(20.0)), 22.0), (Denying, 5.0)] {
         let mut world = World::new();
-        let call = world.becomes(mood).call(30.0);
+        let call = world.becomes(behaviour).call(30.0);
         let advised = call.error().retry_after_at_first().expect("advice");
         assert_close(advised.as_secs_f64(), wait);
     }
@@ -124,7 +124,7 @@ fn an_error_tells_how_long_its_backoff_lasts() {
 
 #[test]
 fn when_the_token_becomes_spent_the_backoff_ends() {
-    let mut world = World::new().that_takes(0.7).holding();
+    let mut world = World::new().that_takes(0.7).with_token();
     world.becomes(Down).at(1769.2).call(30.0).got(1);
     world.at(1769.95).call(30.0).got(1).at_once();
     world.at(1770.25).start(30.0);
@@ -133,7 +133,7 @@ fn when_the_token_becomes_spent_the_backoff_ends() {
 
 #[test]
 fn when_the_token_becomes_spent_counting_restarts() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Down).at(1600.0).called_until(1769.95, 10.0);
     let times = world.at(1771.0).called_until(1776.0, 10.0);
     // Three attempts; then a backoff of 1 s, and one attempt; then one of 2 s.
@@ -142,7 +142,7 @@ fn when_the_token_becomes_spent_counting_restarts() {
 
 #[test]
 fn a_failure_after_the_token_became_spent_backs_off_although_nobody_asked_in_between() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Silent).at(1768.5).call(30.0).got(1).after(3.0);
     world.at(1772.3).call(30.0).got(1).at_once();
     world.asked_at(&[0.0, 1768.5]);
@@ -150,7 +150,7 @@ fn a_failure_after_the_token_became_spent_backs_off_although_nobody_asked_in_bet
 
 #[test]
 fn counting_restarts_only_once() {
-    let mut world = World::new().with_margin(60.0).holding();
+    let mut world = World::new().with_margin(60.0).with_token();
     world.becomes(Down).at(1750.0).called_until(1760.0, 10.0);
     world.rejects(1);
     let requests = world.server.requests.len();
@@ -169,7 +169,7 @@ fn a_success_ends_backoff_and_counting() {
 
 #[test]
 fn a_success_ends_backoff_and_counting_of_an_ageing_token_too() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.server.next([WebPage, WebPage, WebPage]);
     world.at(1600.0).called_until(1608.0, 30.0);
     world.call(30.0).got(2);
@@ -179,8 +179,8 @@ fn a_success_ends_backoff_and_counting_of_an_ageing_token_too() {
 
 #[test]
 fn retry_after_is_a_lower_bound_of_the_backoff_up_to_1_2_times() {
-    for (chance, wait) in [(0.0, 50.0), (0.5, 55.0), (1.0, 60.0)] {
-        let mut world = World::new().with_chance(chance).holding();
+    for (random, wait) in [(0.0, 50.0), (0.5, 55.0), (1.0, 60.0)] {
+        let mut world = World::new().with_random(random).with_token();
         world.becomes(Throttling(Some(50.0))).at(1630.0).call(30.0).got(1).after(0.1);
         world.at(1630.1 + wait - 0.1).call(30.0).got(1).at_once();
         world.asked_at(&[0.0, 1630.0]);
@@ -197,16 +197,16 @@ fn a_short_retry_after_does_not_shorten_the_backoff() {
 
 #[test]
 fn retry_after_ends_the_attempts_of_its_flight() {
-    for mood in [Throttling(Some(0.0)), Throttling(Some(1.0)), DownFor(0.0)] {
+    for behaviour in [Throttling(Some(0.0)), Throttling(Some(1.0)), DownFor(0.0)] {
         let mut world = World::new();
-        world.becomes(mood).call(30.0).after(0.1);
+        world.becomes(behaviour).call(30.0).after(0.1);
         world.asked_at(&[0.0]);
     }
 }
 
 #[test]
 fn retry_after_is_capped_at_300_seconds_while_the_token_is_usable() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(86_400.0))).at(1600.0).call(30.0).got(1);
     let error = world.state().last_error().expect("the failure").clone();
     assert_close(error.retry_after_at_first().expect("advice").as_secs_f64(), 330.0);
@@ -221,14 +221,14 @@ fn retry_after_is_capped_at_60_seconds_without_a_token() {
 
 #[test]
 fn retry_after_is_capped_at_60_seconds_while_the_token_is_spent() {
-    let mut world = World::new().with_margin(300.0).holding();
+    let mut world = World::new().with_margin(300.0).with_token();
     let times = world.becomes(DownFor(86_400.0)).at(1510.5).called_until(1600.0, 1.0);
     assert_pauses(&times, &[66.1]);
 }
 
 #[test]
 fn retry_after_never_makes_a_usable_token_unusable() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(300.0))).at(1600.0).call(30.0).got(1);
     world.at(1769.9).call(30.0).got(1).at_once();
     assert_eq!(world.usable(), Some(1));
@@ -236,7 +236,7 @@ fn retry_after_never_makes_a_usable_token_unusable() {
 
 #[test]
 fn retry_after_stays_a_lower_bound_once_the_token_is_spent() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(20.0))).at(1760.0).call(30.0).got(1);
     world.at(1771.0).call(30.0).got(1).at_once();
     world.at(1782.0).call(30.0).got(1).at_once();
@@ -245,7 +245,7 @@ fn retry_after_stays_a_lower_bound_once_the_token_is_spent() {
 
 #[test]
 fn retry_after_lasts_at_most_60_seconds_more_once_the_token_is_spent() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(300.0))).at(1760.0).call(30.0).got(1);
     world.becomes(Fine).at(1770.01).call(30.0).got(1).at_once();
     world.at(1829.9).call(0.05).failed(ErrorKind::Throttled).at_once();
@@ -254,7 +254,7 @@ fn retry_after_lasts_at_most_60_seconds_more_once_the_token_is_spent() {
 
 #[test]
 fn retry_after_lasts_at_most_60_seconds_more_once_the_token_is_rejected() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(300.0))).at(1600.0).call(30.0).got(1);
     world.becomes(Fine).at(1650.0).rejects(1);
     world.call(30.0).got(1).at_once();
@@ -264,7 +264,7 @@ fn retry_after_lasts_at_most_60_seconds_more_once_the_token_is_rejected() {
 
 #[test]
 fn retry_after_lasts_no_longer_because_nobody_asked_when_the_token_became_spent() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(300.0))).at(1760.0).call(30.0).got(1);
     world.becomes(Fine).at(1835.0).call(30.0).got(2).after(0.1);
 }
@@ -278,15 +278,15 @@ fn a_denial_is_remembered_for_5_seconds_doubling_to_60() {
 
 #[test]
 fn a_denial_is_remembered_while_the_token_is_ageing_too() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let times = world.becomes(Denying).at(1550.0).called_until(1700.0, 10.0);
     assert_pauses(&times, &[5.1, 10.1, 20.1, 40.1, 60.1]);
 }
 
 #[test]
 fn the_memory_of_a_denial_knows_no_chance() {
-    for chance in [0.0, 1.0] {
-        let mut world = World::new().with_chance(chance);
+    for random in [0.0, 1.0] {
+        let mut world = World::new().with_random(random);
         let times = world.becomes(Denying).called_until(20.0, 1.0);
         assert_pauses(&times, &[5.1, 10.1]);
     }
@@ -307,7 +307,7 @@ fn a_thousand_denied_callers_make_one_request() {
 
 #[test]
 fn a_denial_is_not_ridden_out() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Denying).at(1900.0).call(30.0).failed(ErrorKind::Denied).after(0.1);
     world.at(1901.0).call(30.0).failed(ErrorKind::Denied).at_once();
 }
@@ -327,11 +327,11 @@ fn a_changed_secret_forgets_the_denial_at_once() {
 fn the_denial_of_an_older_secret_is_not_remembered() {
     let mut world = World::new();
     world.server.next([Denying]);
-    let flyer = world.start(30.0);
+    let leader = world.start(30.0);
     let waiter = world.start(30.0);
     world.at(0.05).changes_secret();
     world.finish(waiter).got(1).at(1.1);
-    world.finish(flyer).got(1).at(1.1);
+    world.finish(leader).got(1).at(1.1);
     world.asked_at(&[0.0, 1.0]);
 }
 
@@ -339,9 +339,9 @@ fn the_denial_of_an_older_secret_is_not_remembered() {
 fn the_denial_of_a_newer_secret_by_a_later_attempt_is_remembered() {
     let mut world = World::new();
     world.becomes(Denying).server.next([Down]);
-    let flyer = world.start(30.0);
+    let leader = world.start(30.0);
     world.at(0.15).changes_secret();
-    world.finish(flyer).failed(ErrorKind::Denied).at(0.35);
+    world.finish(leader).failed(ErrorKind::Denied).at(0.35);
     world.asked_at(&[0.0, 0.25]);
 }
 
@@ -424,9 +424,9 @@ fn a_success_forgets_the_denial() {
 
 #[test]
 fn a_client_that_had_a_token_rides_out_a_blip() {
-    for mood in [Down, WebPage, Throttling(None)] {
-        let mut world = World::new().holding();
-        world.at(1900.0).becomes(mood).server.from(1907.0, Fine);
+    for behaviour in [Down, WebPage, Throttling(None)] {
+        let mut world = World::new().with_token();
+        world.at(1900.0).becomes(behaviour).server.from(1907.0, Fine);
         let calls = world.start_many(10, 30.0);
         let later = world.at(1903.0).start(30.0);
         for call in world.finish_all(&calls) {
@@ -438,9 +438,9 @@ fn a_client_that_had_a_token_rides_out_a_blip() {
 
 #[test]
 fn after_15_seconds_of_an_outage_nobody_waits() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let first = world.becomes(WebPage).at(1900.0).start(60.0);
-    // Flights fail at 0.1, 1.2, 3.3, 7.4 and 15.5 s.
+    // Refreshes fail at 0.1, 1.2, 3.3, 7.4 and 15.5 s.
     world.at(1914.9);
     assert!(world.ended(first).is_none());
     world.finish(first).failed(ErrorKind::Protocol).at(1915.5);
@@ -450,7 +450,7 @@ fn after_15_seconds_of_an_outage_nobody_waits() {
 
 #[test]
 fn another_outage_is_ridden_out_anew() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.server.next([WebPage]);
     world.at(1900.0).call(30.0).got(2);
     world.becomes(WebPage).server.from(3902.0, Fine);
@@ -459,7 +459,7 @@ fn another_outage_is_ridden_out_anew() {
 
 #[test]
 fn a_retry_after_is_ridden_out_by_those_whose_deadline_allows_it() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.server.next([Throttling(Some(40.0))]);
     world.at(1760.0).call(30.0).got(1);
     let waiter = world.at(1800.0).start(30.0);
@@ -469,8 +469,8 @@ fn a_retry_after_is_ridden_out_by_those_whose_deadline_allows_it() {
 
 #[test]
 fn the_15_seconds_begin_when_the_outage_is_felt() {
-    let mut world = World::new().holding();
-    // Down for a long time, hidden by the ageing token; spent at 1770, dead at 1799.
+    let mut world = World::new().with_token();
+    // Down for a long time, hidden by the refresh-due token; spent at 1770, dead at 1799.
     world.becomes(WebPage).at(1600.0).called_until(1769.0, 1.0);
     world.at(1795.0).call(30.0).got(1);
     let waiter = world.at(1799.5).start(30.0);
@@ -480,7 +480,7 @@ fn the_15_seconds_begin_when_the_outage_is_felt() {
 
 #[test]
 fn a_caller_whose_deadline_is_sooner_than_the_backoff_has_the_error_at_once() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(WebPage).at(1900.0).call(1.2);
     let backoff_end = 1901.1;
     world.at(backoff_end - 0.5);
@@ -491,8 +491,8 @@ fn a_caller_whose_deadline_is_sooner_than_the_backoff_has_the_error_at_once() {
 
 #[test]
 fn a_caller_that_rides_out_keeps_at_most_a_second_for_the_attempt() {
-    let mut world = World::new().holding();
-    // Flights fail at 0.1, 1.2, 3.3 and 7.4 s; the next begins at 15.4 s.
+    let mut world = World::new().with_token();
+    // Refreshes fail at 0.1, 1.2, 3.3 and 7.4 s; the next begins at 15.4 s.
     world.becomes(WebPage).at(1900.0).start(60.0);
     world.at(1908.0).becomes(Fine);
     world.call(8.3).failed(ErrorKind::Protocol).at_once();
@@ -508,7 +508,7 @@ fn a_client_that_never_had_a_token_answers_quickly() {
 
 #[test]
 fn a_probe_that_fails_is_the_error_of_all_who_rode_out() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let calls = world.becomes(WebPage).at(1900.0).start_many(10, 12.0);
     for call in world.finish_all(&calls) {
         // The next backoff would end at 1915.4.

@@ -6,7 +6,7 @@ use super::*;
 fn the_usable_token_is_the_fresh_or_the_ageing_one() {
     let mut world = World::new();
     assert_eq!(world.usable(), None);
-    let mut world = world.holding();
+    let mut world = world.with_token();
     for (time, usable) in [(100.0, Some(1)), (1600.0, Some(1)), (1771.0, None), (1800.0, None)] {
         assert_eq!(world.at(time).usable(), usable);
     }
@@ -17,7 +17,7 @@ fn the_usable_token_is_the_fresh_or_the_ageing_one() {
 fn a_refresh_is_useful_when_the_token_begins_to_age() {
     let mut world = World::new();
     assert_eq!(world.refresh_in(), 0.0);
-    let mut world = world.holding();
+    let mut world = world.with_token();
     assert_close(world.at(1000.0).refresh_in(), 545.0);
     for time in [1545.1, 1700.0, 1771.0, 1800.0] {
         assert_eq!(world.at(time).refresh_in(), 0.0);
@@ -26,14 +26,14 @@ fn a_refresh_is_useful_when_the_token_begins_to_age() {
 
 #[test]
 fn a_refresh_is_useful_at_once_after_a_rejection() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(1000.0).rejects(1);
     assert_eq!(world.refresh_in(), 0.0);
 }
 
 #[test]
 fn a_refresh_is_useful_at_once_after_a_rejection_although_the_backoff_is_longer() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(WebPage).at(1600.0).called_until(1610.0, 30.0);
     assert_close(world.refresh_in(), 5.4);
     world.rejects(1);
@@ -44,11 +44,11 @@ fn a_refresh_is_useful_at_once_after_a_rejection_although_the_backoff_is_longer(
 fn no_refresh_is_useful_before_a_backoff_ends() {
     let mut world = World::new();
     world.becomes(WebPage).called_until(8.0, 1.0);
-    // The backoff of the flight that failed at 7.4 lasts 8 s.
+    // The backoff of the refresh that failed at 7.4 lasts 8 s.
     assert_close(world.refresh_in(), 7.4);
-    let mut ageing = World::new().holding();
-    ageing.becomes(Throttling(Some(30.0))).at(1600.0).call(30.0);
-    assert_close(ageing.refresh_in(), 33.0);
+    let mut refresh_due = World::new().with_token();
+    refresh_due.becomes(Throttling(Some(30.0))).at(1600.0).call(30.0);
+    assert_close(refresh_due.refresh_in(), 33.0);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn no_refresh_is_useful_until_a_flight_past_its_end_is_abandoned() {
 
 #[test]
 fn a_refresh_is_useful_when_the_token_becomes_spent_although_the_backoff_is_longer() {
-    let mut world = World::new().with_chance(1.0).holding();
+    let mut world = World::new().with_random(1.0).with_token();
     world.becomes(WebPage).at(1769.4).call(30.0);
     assert_close(world.refresh_in(), 1770.0 - 1769.5 + 0.4);
     world.rejects(1);
@@ -93,7 +93,7 @@ fn a_refresh_is_useful_when_the_token_becomes_spent_although_the_backoff_is_long
 
 #[test]
 fn a_refresh_is_useful_60_seconds_after_the_token_became_spent_in_spite_of_retry_after() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Throttling(Some(300.0))).at(1760.0).call(30.0);
     assert_close(world.refresh_in(), 1830.0 - 1760.1);
     assert_close(world.at(1800.0).refresh_in(), 30.0);
@@ -101,16 +101,18 @@ fn a_refresh_is_useful_60_seconds_after_the_token_became_spent_in_spite_of_retry
 
 #[test]
 fn a_call_that_is_called_useful_makes_a_request() {
-    let moods = [Fine, Down, Silent, Slow(2.0), Throttling(Some(20.0)), WebPage, Denying];
+    let behaviours = [Fine, Down, Silent, Slow(2.0), Throttling(Some(20.0)), WebPage, Denying];
     for seed in 0..50 {
         let mut world = World::seeded(seed).of_life([0.0, 5.0, 60.0, 600.0][seed as usize % 4]);
         world.server.keeps_token = seed % 8 >= 4;
-        let mut dice = dice::Dice(seed);
+        let mut rng = rng::Rng(seed);
         for _ in 0..60 {
             let wait = world.refresh_in();
             let time = world.time();
             // A host's timer counts milliseconds, and is late.
-            world.becomes(dice.one_of(&moods)).at(time + (1000.0 * wait).ceil() / 1000.0 + 1e-6);
+            world
+                .becomes(rng.one_of(&behaviours))
+                .at(time + (1000.0 * wait).ceil() / 1000.0 + 1e-6);
             let useful = world.refresh_in() == 0.0;
             let call = world.call(30.0);
             assert!(useful && call.requests > 0, "in vain at {time} with seed {seed}: {call:?}");
@@ -124,20 +126,20 @@ fn what_costs_something_is_counted() {
     let calls = world.becomes(Down).start_many(3, 30.0);
     world.finish_all(&calls);
     let counts = world.state().counts;
-    assert_eq!((counts.flights, counts.attempts, counts.failures), (1, 3, 1));
+    assert_eq!((counts.refreshes, counts.attempts, counts.failures), (1, 3, 1));
     assert_eq!((counts.waits, counts.rejections, counts.denials), (2, 0, 0));
     world.becomes(Denying).at(5.0).call(30.0);
     world.becomes(Fine).at(20.0).call(30.0).got(1);
     world.rejects(1);
     world.call(30.0).got(2);
     let counts = world.state().counts;
-    assert_eq!((counts.flights, counts.attempts, counts.failures), (4, 6, 2));
+    assert_eq!((counts.refreshes, counts.attempts, counts.failures), (4, 6, 2));
     assert_eq!((counts.waits, counts.rejections, counts.denials), (2, 1, 1));
 }
 
 #[test]
 fn hits_are_not_counted() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let before = format!("{:?}", world.state().counts);
     world.at(100.0).call(30.0);
     assert_eq!(format!("{:?}", world.state().counts), before);
@@ -154,7 +156,7 @@ fn a_call_that_waits_is_counted_once() {
 
 #[test]
 fn the_last_error_shows_the_outage_that_the_token_hides() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     assert!(world.state().last_error().is_none());
     world.becomes(Down).at(1600.0).call(30.0).got(1);
     assert_eq!(world.state().last_error().map(Error::kind), Some(ErrorKind::Server));
@@ -178,7 +180,7 @@ fn age_counts_from_the_request_and_remaining_life_ends_at_zero() {
     let mut world = World::new();
     let now = world.now();
     assert!(world.state().age_and_remaining_life(now).is_none());
-    let mut world = world.holding();
+    let mut world = world.with_token();
     for (time, left) in [(0.1, 1799.9), (500.0, 1300.0), (1800.0, 0.0), (2000.0, 0.0)] {
         let now = world.at(time).now();
         let (age, remaining) = world.state().age_and_remaining_life(now).expect("a token");
@@ -208,5 +210,5 @@ fn there_is_no_lease_of_an_older_or_a_rejected_token() {
     world.at(1700.0).rejects(2);
     let now = world.now();
     assert_eq!(world.state().fresh_for(now, &new), Duration::ZERO);
-    assert!(world.state().held().is_some_and(Held::is_rejected));
+    assert!(world.state().cached().is_some_and(CachedToken::is_rejected));
 }

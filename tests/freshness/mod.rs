@@ -1,8 +1,8 @@
 //! The rules of freshness as scenarios: what was held, what happened, who asked, what they got.
 //! Every scenario, random ones too, is watched by `law`.
 
-mod dice;
-mod law;
+mod invariants;
+mod rng;
 mod server;
 mod world;
 
@@ -12,7 +12,7 @@ mod crowds;
 mod deadlines;
 mod failures;
 mod hosts;
-mod random;
+mod random_runs;
 mod rejections;
 mod same_token;
 mod states;
@@ -21,8 +21,8 @@ mod sweep;
 use std::ops::Range;
 
 use super::*;
-use server::Mood;
-use server::Mood::*;
+use server::Behaviour;
+use server::Behaviour::*;
 use world::World;
 
 /// Within a nanosecond or two.

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_rejected_token_becomes_spent_and_the_next_call_gets_another() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     assert!(world.at(500.0).rejects(1));
     assert_eq!(world.usable(), None);
     world.call(30.0).got(2).after(0.1);
@@ -12,7 +12,7 @@ fn a_rejected_token_becomes_spent_and_the_next_call_gets_another() {
 
 #[test]
 fn the_rejection_of_another_token_changes_nothing() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(1600.0).call(30.0).got(2);
     assert!(!world.at(1700.0).rejects(1));
     world.call(30.0).got(2).at_once();
@@ -26,7 +26,7 @@ fn a_rejection_without_a_token_changes_nothing() {
 
 #[test]
 fn a_hundred_threads_that_reject_one_token_cause_one_flight() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let mut calls = Vec::new();
     for hundredth in 0..100 {
         world.at(500.0 + f64::from(hundredth) / 100.0).rejects(1);
@@ -41,7 +41,7 @@ fn a_hundred_threads_that_reject_one_token_cause_one_flight() {
 
 #[test]
 fn a_rejected_token_is_better_than_an_error() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Down).at(500.0).rejects(1);
     world.call(30.0).got(1);
     world.at(1798.0).call(30.0).got(1);
@@ -50,7 +50,7 @@ fn a_rejected_token_is_better_than_an_error() {
 
 #[test]
 fn a_rejection_ends_the_backoff_of_a_usable_token() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.server.next([WebPage, WebPage, WebPage]);
     world.at(1600.0).called_until(1605.0, 30.0);
     world.at(1606.0).rejects(1);
@@ -59,7 +59,7 @@ fn a_rejection_ends_the_backoff_of_a_usable_token() {
 
 #[test]
 fn after_a_flight_caused_by_a_rejection_all_are_ignored_for_a_second() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(500.0).rejects(1);
     world.call(30.0).got(2).at(500.1);
     assert!(!world.at(501.0).rejects(2));
@@ -69,7 +69,7 @@ fn after_a_flight_caused_by_a_rejection_all_are_ignored_for_a_second() {
 
 #[test]
 fn rejections_are_ignored_for_up_to_60_seconds_if_they_go_on() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let mut effective = Vec::new();
     for tenth in 0..3000 {
         let time = 500.0 + f64::from(tenth) / 10.0;
@@ -90,7 +90,7 @@ fn rejections_are_ignored_for_up_to_60_seconds_if_they_go_on() {
 #[test]
 fn a_minute_without_rejections_makes_them_count_again_after_a_second() {
     for (quiet, ignored) in [(59.0, 2.0), (61.0, 1.0)] {
-        let mut world = World::new().holding();
+        let mut world = World::new().with_token();
         world.at(500.0).rejects(1);
         world.call(30.0).got(2).at(500.1);
         let time = 501.1 + quiet;
@@ -103,7 +103,7 @@ fn a_minute_without_rejections_makes_them_count_again_after_a_second() {
 
 #[test]
 fn after_a_flight_for_another_reason_a_rejection_counts_at_once() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(1600.0).call(30.0).got(2);
     assert!(world.at(1600.2).rejects(2));
     world.call(30.0).got(3);
@@ -111,7 +111,7 @@ fn after_a_flight_for_another_reason_a_rejection_counts_at_once() {
 
 #[test]
 fn rejections_of_the_same_token_are_ignored_too() {
-    let mut world = World::new().that_keeps_tokens().holding();
+    let mut world = World::new().that_keeps_tokens().with_token();
     world.at(500.0).rejects(1);
     world.call(30.0).got(1).at(500.1);
     assert!(!world.at(500.9).rejects(1));
@@ -120,7 +120,7 @@ fn rejections_of_the_same_token_are_ignored_too() {
 
 #[test]
 fn a_token_is_rejected_but_once() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     assert!(world.at(500.0).rejects(1));
     assert!(!world.rejects(1));
 }

@@ -4,7 +4,7 @@
 use super::*;
 
 fn renewed_at(time: f64) -> World {
-    let mut world = World::new().that_keeps_tokens().holding();
+    let mut world = World::new().that_keeps_tokens().with_token();
     world.at(time).call(30.0).got(1).after(0.1);
     world
 }
@@ -20,7 +20,7 @@ fn asking_earlier_than_a_second_before_the_end_would_bring_nothing() {
 
 #[test]
 fn a_margin_of_the_users_own_does_not_bring_the_request_forward() {
-    let mut world = World::new().with_margin(300.0).that_keeps_tokens().holding();
+    let mut world = World::new().with_margin(300.0).that_keeps_tokens().with_token();
     world.at(1510.0).call(30.0).got(1);
     assert!(world.at(1520.0).called_until(1798.9, 30.0).is_empty());
 }
@@ -35,19 +35,19 @@ fn two_ends_less_than_2_seconds_apart_are_the_later_of_the_two() {
 
 #[test]
 fn two_ends_2_seconds_apart_are_not_the_same() {
-    for (at, spent) in [(1600.5, 1799.0), (1600.0, 1797.0)] {
-        let mut world = World::new().that_keeps_tokens().holding();
+    for (at, stale) in [(1600.5, 1799.0), (1600.0, 1797.0)] {
+        let mut world = World::new().that_keeps_tokens().with_token();
         // The server tells 198 s, which would be 1798.5 or 1798.
         world.server.ends(1, at + 198.6);
         world.at(at).call(30.0).got(1);
-        assert_eq!(world.at(spent - 0.05).usable(), Some(1));
-        assert_eq!(world.at(spent + 0.05).usable(), None);
+        assert_eq!(world.at(stale - 0.05).usable(), Some(1));
+        assert_eq!(world.at(stale + 0.05).usable(), None);
     }
 }
 
 #[test]
 fn an_answer_with_a_later_end_counts() {
-    let mut world = World::new().that_keeps_tokens().holding();
+    let mut world = World::new().that_keeps_tokens().with_token();
     world.server.ends(1, 1801.6);
     world.at(1600.0).call(30.0).got(1);
     assert_eq!(world.at(1799.9).usable(), Some(1));
@@ -56,7 +56,7 @@ fn an_answer_with_a_later_end_counts() {
 
 #[test]
 fn an_answer_with_a_much_earlier_end_counts() {
-    let mut world = World::new().that_keeps_tokens().holding();
+    let mut world = World::new().that_keeps_tokens().with_token();
     world.server.ends(1, 1750.1);
     world.at(1600.0).call(30.0).got(1);
     assert_eq!(world.at(1748.95).usable(), Some(1));
@@ -66,11 +66,11 @@ fn an_answer_with_a_much_earlier_end_counts() {
 
 #[test]
 fn with_less_than_2_seconds_left_the_flight_asks_again_1_to_1_5_seconds_after_the_end() {
-    for (chance, again) in [(0.0, 1801.0), (0.5, 1801.25), (1.0, 1801.5)] {
-        let mut world = World::new().with_chance(chance).that_keeps_tokens().holding();
+    for (random, again) in [(0.0, 1801.0), (0.5, 1801.25), (1.0, 1801.5)] {
+        let mut world = World::new().with_random(random).that_keeps_tokens().with_token();
         world.at(1650.0).call(30.0).got(1);
-        let flyer = world.at(1799.01).start(30.0);
-        world.finish(flyer).got(2).at(again + 0.1);
+        let leader = world.at(1799.01).start(30.0);
+        world.finish(leader).got(2).at(again + 0.1);
         world.asked_at(&[0.0, 1650.0, 1799.01, again]);
     }
 }
@@ -122,35 +122,35 @@ fn a_waiter_whose_deadline_is_sooner_has_the_token() {
 
 #[test]
 fn a_refresh_ahead_of_time_does_not_wait_for_the_end() {
-    let mut world = World::new().of_life(6.0).that_keeps_tokens().holding();
+    let mut world = World::new().of_life(6.0).that_keeps_tokens().with_token();
     // Ageing from 4.8 on, spent from 5.7 on.
     world.at(4.9).call(30.0).got(1).after(0.1);
 }
 
 #[test]
 fn with_2_seconds_left_the_flight_does_not_wait() {
-    let mut world = World::new().with_margin(15.0).of_life(30.0).that_keeps_tokens().holding();
+    let mut world = World::new().with_margin(15.0).of_life(30.0).that_keeps_tokens().with_token();
     world.at(27.5).call(30.0).got(1).after(0.1);
     assert_eq!(world.usable(), Some(1));
 }
 
 #[test]
 fn a_server_whose_token_never_changes_is_asked_at_most_three_times_by_one_flight() {
-    let mut world = World::new().of_life(30.0).that_keeps_tokens().holding();
+    let mut world = World::new().of_life(30.0).that_keeps_tokens().with_token();
     for tenth in 0..600 {
         let now = f64::from(tenth) / 10.0;
         world.server.ends(1, 29.5f64.max(now + 1.5));
         world.at(now).start(10.0);
     }
-    // One flight a turn: at most a request every second.
+    // One refresh a turn: at most a request every second.
     assert_within(world.requests_since(30.0) as f64, 10.0..30.0);
-    let flights = world.state().counts.flights;
-    assert_within(flights as f64, 5.0..31.0);
+    let refreshes = world.state().counts.refreshes;
+    assert_within(refreshes as f64, 5.0..31.0);
 }
 
 #[test]
 fn a_rejected_token_that_comes_again_is_given_again() {
-    let mut world = World::new().that_keeps_tokens().holding();
+    let mut world = World::new().that_keeps_tokens().with_token();
     world.at(500.0).rejects(1);
     world.call(30.0).got(1).after(0.1);
     world.at(501.0).call(30.0).got(1).at_once();

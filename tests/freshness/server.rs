@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::rng::Rng;
 use crate::error::{Error, ErrorKind};
 use crate::token::{Grant, Token};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mood {
+pub enum Behaviour {
     Fine,
     /// Fine, but so many seconds late.
     Slow(f64),
@@ -18,7 +18,7 @@ pub enum Mood {
     DownFor(f64),
     /// Never answers.
     Silent,
-    /// The flyer comes back only after so many seconds, whatever its timeout.
+    /// The leader comes back only after so many seconds, whatever its timeout.
     Stuck(f64),
     /// HTTP 503 as late as that, whatever the timeout.
     StuckAndDown(f64),
@@ -48,9 +48,9 @@ pub struct Server {
     /// Hands out the same token until it is over, with whole seconds left.
     pub keeps_token: bool,
     pub requests: Vec<Request>,
-    pub dice: Option<Dice>,
-    moods: Vec<(f64, Mood)>,
-    next: VecDeque<Mood>,
+    pub rng: Option<Rng>,
+    behaviours: Vec<(f64, Behaviour)>,
+    next: VecDeque<Behaviour>,
     /// When each token is over.
     ends: Vec<f64>,
 }
@@ -62,26 +62,26 @@ impl Server {
             takes: 0.1,
             keeps_token: false,
             requests: Vec::new(),
-            dice: None,
-            moods: Vec::new(),
+            rng: None,
+            behaviours: Vec::new(),
             next: VecDeque::new(),
             ends: Vec::new(),
         }
     }
 
     /// Its mood from then on.
-    pub fn from(&mut self, at: f64, mood: Mood) {
-        self.moods.push((at, mood));
+    pub fn from(&mut self, at: f64, behaviour: Behaviour) {
+        self.behaviours.push((at, behaviour));
     }
 
     /// Its mood for the next requests, one each.
-    pub fn next(&mut self, moods: impl IntoIterator<Item = Mood>) {
-        self.next.extend(moods);
+    pub fn next(&mut self, behaviours: impl IntoIterator<Item = Behaviour>) {
+        self.next.extend(behaviours);
     }
 
-    pub fn mood(&self, at: f64) -> Mood {
-        let begun = self.moods.iter().rev().find(|(from, _)| *from <= at);
-        begun.map_or(Mood::Fine, |(_, mood)| *mood)
+    pub fn behaviour(&self, at: f64) -> Behaviour {
+        let begun = self.behaviours.iter().rev().find(|(from, _)| *from <= at);
+        begun.map_or(Behaviour::Fine, |(_, behaviour)| *behaviour)
     }
 
     pub fn is_alive(&self, token: usize, at: f64) -> bool {
@@ -96,36 +96,38 @@ impl Server {
     /// After how many seconds what is heard.
     pub fn answer(&mut self, at: f64, timeout: f64) -> (f64, Result<Grant, Error>) {
         self.requests.push(Request { at, timeout });
-        let mood = self.next.pop_front().unwrap_or_else(|| self.mood(at));
-        let takes = self.takes * self.dice.as_mut().map_or(1.0, |dice| dice.between(0.6, 1.4));
-        let (after, patient) = match mood {
-            Mood::Slow(late) => (late, false),
-            Mood::Stuck(late) | Mood::StuckAndDown(late) => (late, true),
-            Mood::Silent => (f64::INFINITY, false),
+        let behaviour = self.next.pop_front().unwrap_or_else(|| self.behaviour(at));
+        let takes = self.takes * self.rng.as_mut().map_or(1.0, |rng| rng.between(0.6, 1.4));
+        let (after, patient) = match behaviour {
+            Behaviour::Slow(late) => (late, false),
+            Behaviour::Stuck(late) | Behaviour::StuckAndDown(late) => (late, true),
+            Behaviour::Silent => (f64::INFINITY, false),
             _ => (takes, false),
         };
         if after > timeout && !patient {
             return (timeout, Err(self.error(ErrorKind::Timeout)));
         }
-        (after, self.result(mood, at + after / 2.0))
+        (after, self.result(behaviour, at + after / 2.0))
     }
 
-    fn result(&mut self, mood: Mood, at: f64) -> Result<Grant, Error> {
+    fn result(&mut self, behaviour: Behaviour, at: f64) -> Result<Grant, Error> {
         use ErrorKind::*;
         let advised =
             |error: Error, after: f64| error.with_retry_after(Duration::from_secs_f64(after));
-        Err(match mood {
-            Mood::Fine | Mood::Slow(_) | Mood::Stuck(_) | Mood::Silent => return Ok(self.grant(at)),
-            Mood::Down | Mood::StuckAndDown(_) => self.error(Server),
-            Mood::DownFor(after) => advised(self.error(Server), after),
-            Mood::Throttling(None) => self.error(Throttled),
-            Mood::Throttling(Some(after)) => advised(self.error(Throttled), after),
-            Mood::Denying => self.error(Denied),
-            Mood::WebPage => self.error(Protocol),
-            Mood::Untrusted => self.error(Tls),
-            Mood::WithoutSecretFile => self.error(Config).with_retryable(true),
-            Mood::Panicking => self.error(Internal),
-            Mood::Misused => self.error(Argument),
+        Err(match behaviour {
+            Behaviour::Fine | Behaviour::Slow(_) | Behaviour::Stuck(_) | Behaviour::Silent => {
+                return Ok(self.grant(at));
+            }
+            Behaviour::Down | Behaviour::StuckAndDown(_) => self.error(Server),
+            Behaviour::DownFor(after) => advised(self.error(Server), after),
+            Behaviour::Throttling(None) => self.error(Throttled),
+            Behaviour::Throttling(Some(after)) => advised(self.error(Throttled), after),
+            Behaviour::Denying => self.error(Denied),
+            Behaviour::WebPage => self.error(Protocol),
+            Behaviour::Untrusted => self.error(Tls),
+            Behaviour::WithoutSecretFile => self.error(Config).with_retryable(true),
+            Behaviour::Panicking => self.error(Internal),
+            Behaviour::Misused => self.error(Argument),
         })
     }
 

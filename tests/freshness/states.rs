@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_fresh_token_is_given_without_a_request_and_without_waiting() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     for time in [0.2, 700.0, 1544.9] {
         world.at(time).call(30.0).got(1).at_once();
     }
@@ -14,115 +14,116 @@ fn a_fresh_token_is_given_without_a_request_and_without_waiting() {
 
 #[test]
 fn life_counts_from_before_the_request_was_sent() {
-    let mut world = World::new().that_takes(5.0).holding();
+    let mut world = World::new().that_takes(5.0).with_token();
     world.at(1799.0).call(0.0).got(1);
     world.at(1799.1).call(0.0).failed(ErrorKind::Timeout);
 }
 
 #[test]
 fn the_lead_is_drawn_once_per_token_between_half_and_all_of_300_seconds() {
-    for (chance, ageing) in [(0.0, 1620.0), (0.5, 1545.0), (1.0, 1470.0)] {
-        let mut world = World::new().with_chance(chance).holding();
-        world.at(ageing - 0.1).call(30.0).got(1);
-        world.at(ageing + 0.1).call(30.0).got(2);
+    for (random, refresh_due) in [(0.0, 1620.0), (0.5, 1545.0), (1.0, 1470.0)] {
+        let mut world = World::new().with_random(random).with_token();
+        world.at(refresh_due - 0.1).call(30.0).got(1);
+        world.at(refresh_due + 0.1).call(30.0).got(2);
     }
 }
 
 #[test]
 fn the_lead_is_a_fifth_of_a_short_life() {
-    let mut world = World::new().of_life(100.0).holding();
+    let mut world = World::new().of_life(100.0).with_token();
     world.at(79.9).call(30.0).got(1);
     world.at(80.1).call(30.0).got(2);
 }
 
 #[test]
 fn the_lead_is_at_least_twice_the_last_exchange() {
-    let mut world = World::new().of_life(100.0).that_takes(9.0).holding();
+    let mut world = World::new().of_life(100.0).that_takes(9.0).with_token();
     assert_close(world.at(100.0 - 5.0 - 18.0 - 0.1).refresh_in(), 0.1);
 }
 
 #[test]
 fn the_lead_is_at_most_half_of_the_life() {
-    let mut world = World::new().of_life(30.0).that_takes(9.0).holding();
+    let mut world = World::new().of_life(30.0).that_takes(9.0).with_token();
     assert_close(world.at(30.0 - 1.5 - 15.0 - 0.1).refresh_in(), 0.1);
 }
 
 #[test]
 fn the_default_margin_is_a_twentieth_of_the_life_and_at_most_30_seconds() {
-    for (life, spent) in [(100.0, 95.0), (1800.0, 1770.0), (7200.0, 7170.0)] {
-        let mut world = World::new().of_life(life).holding();
+    for (life, stale) in [(100.0, 95.0), (1800.0, 1770.0), (7200.0, 7170.0)] {
+        let mut world = World::new().of_life(life).with_token();
         world.becomes(Down);
-        assert_eq!(world.at(spent - 0.1).usable(), Some(1));
-        assert_eq!(world.at(spent + 0.1).usable(), None);
+        assert_eq!(world.at(stale - 0.1).usable(), Some(1));
+        assert_eq!(world.at(stale + 0.1).usable(), None);
     }
 }
 
 #[test]
 fn a_margin_of_the_users_own_is_at_most_half_of_the_life() {
-    for (margin, life, spent) in [(300.0, 1800.0, 1500.0), (30.0, 40.0, 20.0), (0.0, 40.0, 38.9)] {
-        let mut world = World::new().with_margin(margin).of_life(life).holding();
-        assert_eq!(world.at(spent - 0.1).usable(), Some(1));
-        assert_eq!(world.at(spent + 0.2).usable(), None);
+    for (margin, life, stale) in [(300.0, 1800.0, 1500.0), (30.0, 40.0, 20.0), (0.0, 40.0, 38.9)] {
+        let mut world = World::new().with_margin(margin).of_life(life).with_token();
+        assert_eq!(world.at(stale - 0.1).usable(), Some(1));
+        assert_eq!(world.at(stale + 0.2).usable(), None);
     }
 }
 
 #[test]
 fn one_caller_refreshes_an_ageing_token_while_the_others_have_the_old_one() {
-    let mut world = World::new().that_takes(1.0).holding();
-    let flyer = world.at(1600.0).start(30.0);
+    let mut world = World::new().that_takes(1.0).with_token();
+    let leader = world.at(1600.0).start(30.0);
     for call in world.start_many(5, 30.0) {
         world.ended(call).expect("no waiting").got(1).at_once();
     }
-    world.finish(flyer).got(2).after(1.0);
+    world.finish(leader).got(2).after(1.0);
     world.asked_at(&[0.0, 1600.0]);
 }
 
 #[test]
 fn a_failed_refresh_never_costs_a_usable_token() {
-    for mood in [Down, Silent, Throttling(Some(300.0)), Denying, WebPage, Untrusted, Panicking] {
-        let mut world = World::new().holding();
-        world.becomes(mood).at(1600.0).call(30.0).got(1);
+    for behaviour in [Down, Silent, Throttling(Some(300.0)), Denying, WebPage, Untrusted, Panicking]
+    {
+        let mut world = World::new().with_token();
+        world.becomes(behaviour).at(1600.0).call(30.0).got(1);
         world.at(1769.0).call(30.0).got(1);
     }
 }
 
 #[test]
 fn a_refresh_ahead_of_time_makes_one_attempt() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Down).at(1600.0).call(30.0).got(1).after(0.1);
     world.asked_at(&[0.0, 1600.0]);
 }
 
 #[test]
 fn a_refresh_ahead_of_time_lasts_at_most_3_seconds() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Silent).at(1600.0).call(30.0).got(1).after(3.0);
 }
 
 #[test]
 fn a_refresh_ahead_of_time_gives_a_slow_server_twice_its_time_up_to_10_seconds() {
     for (takes, limit) in [(2.0, 4.0), (4.5, 9.0), (8.0, 10.0)] {
-        let mut world = World::new().that_takes(takes).holding();
+        let mut world = World::new().that_takes(takes).with_token();
         world.becomes(Silent).at(1600.0).call(30.0).got(1).after(limit);
     }
 }
 
 #[test]
 fn a_refresh_ahead_of_time_takes_at_most_half_of_its_callers_time() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Silent).at(1600.0).call(5.0).got(1).after(2.5);
 }
 
 #[test]
 fn a_refresh_ahead_of_time_is_the_callers_only_one_although_the_token_became_spent() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Silent).at(1768.6).call(5.0).got(1).after(2.5);
     world.asked_at(&[0.0, 1768.6]);
 }
 
 #[test]
 fn in_the_first_half_of_ageing_only_a_caller_with_enough_time_refreshes() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.at(1657.0).call(1.9).got(1).at_once();
     world.call(2.1).got(2).after(0.1);
 }
@@ -130,7 +131,7 @@ fn in_the_first_half_of_ageing_only_a_caller_with_enough_time_refreshes() {
 #[test]
 fn enough_time_is_twice_the_last_exchange_and_at_most_3_seconds() {
     for (takes, enough) in [(1.25, 5.0), (2.0, 6.0)] {
-        let mut world = World::new().that_takes(takes).holding();
+        let mut world = World::new().that_takes(takes).with_token();
         world.at(1600.0).call(enough - 0.1).got(1).at_once();
         world.call(enough + 0.1).got(2).after(takes);
     }
@@ -138,15 +139,15 @@ fn enough_time_is_twice_the_last_exchange_and_at_most_3_seconds() {
 
 #[test]
 fn in_the_second_half_of_ageing_anyone_refreshes() {
-    let mut world = World::new().that_takes(0.01).holding();
+    let mut world = World::new().that_takes(0.01).with_token();
     world.at(1658.0).call(0.05).got(2).after(0.01);
 }
 
 #[test]
 fn an_ageing_token_is_given_at_once_while_a_flight_a_backoff_or_a_denial_lasts() {
-    for (mood, until) in [(Silent, 1602.9), (Down, 1601.0), (Denying, 1605.0)] {
-        let mut world = World::new().holding();
-        world.becomes(mood).at(1600.0).start(30.0);
+    for (behaviour, until) in [(Silent, 1602.9), (Down, 1601.0), (Denying, 1605.0)] {
+        let mut world = World::new().with_token();
+        world.becomes(behaviour).at(1600.0).start(30.0);
         world.at(until).call(30.0).got(1).at_once();
         assert_eq!(world.requests_since(1.0), 1);
     }
@@ -154,8 +155,8 @@ fn an_ageing_token_is_given_at_once_while_a_flight_a_backoff_or_a_denial_lasts()
 
 #[test]
 fn an_ageing_token_is_given_at_once_until_the_floor_ends() {
-    let mut world = World::new().of_life(2.0).with_margin(0.5).holding();
-    // The lead is 0.3 s: ageing begins at 1.2. The next token comes at 1.25.
+    let mut world = World::new().of_life(2.0).with_margin(0.5).with_token();
+    // The lead is 0.3 s: refresh-due begins at 1.2. The next token comes at 1.25.
     world.at(1.25).call(30.0).got(2).after(0.1);
     world.server.life = 1.0;
     // Token 3 ages from 0.25 s before its margin of 0.5 s on.
@@ -166,7 +167,7 @@ fn an_ageing_token_is_given_at_once_until_the_floor_ends() {
 
 #[test]
 fn of_the_callers_of_a_spent_token_one_flies_and_the_others_wait_for_it() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     let calls = world.at(1780.0).start_many(5, 30.0);
     for call in world.finish_all(&calls) {
         call.got(2).after(0.1);
@@ -176,30 +177,30 @@ fn of_the_callers_of_a_spent_token_one_flies_and_the_others_wait_for_it() {
 
 #[test]
 fn callers_of_a_spent_token_wait_3_seconds_for_the_flight_and_then_have_the_token() {
-    let mut world = World::new().holding();
-    let flyer = world.becomes(Silent).at(1780.0).start(30.0);
+    let mut world = World::new().with_token();
+    let leader = world.becomes(Silent).at(1780.0).start(30.0);
     let first = world.start(30.0);
     let later = world.at(1781.0).start(30.0);
     let hurried = world.start(1.5);
     world.finish(first).got(1).after(3.0);
     world.finish(later).got(1).after(3.0);
     world.finish(hurried).got(1).after(1.5);
-    world.finish(flyer).got(1);
+    world.finish(leader).got(1);
 }
 
 #[test]
 fn a_flight_for_a_spent_token_lasts_at_most_one_attempt_limit() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Silent).at(1780.0).call(30.0).got(1).after(10.0);
-    let mut slow = World::new().that_takes(7.0).holding();
+    let mut slow = World::new().that_takes(7.0).with_token();
     slow.becomes(Silent).at(1780.0).call(30.0).got(1).after(14.0);
 }
 
 #[test]
 fn when_the_flight_for_a_spent_token_fails_all_get_the_spent_token() {
-    for mood in [Down, Throttling(None), Throttling(Some(9.0)), Denying, WebPage, Untrusted] {
-        let mut world = World::new().holding();
-        let calls = world.becomes(mood).at(1780.0).start_many(5, 30.0);
+    for behaviour in [Down, Throttling(None), Throttling(Some(9.0)), Denying, WebPage, Untrusted] {
+        let mut world = World::new().with_token();
+        let calls = world.becomes(behaviour).at(1780.0).start_many(5, 30.0);
         for call in world.finish_all(&calls) {
             assert_within(call.got(1).ended, 1780.0..1781.5);
         }
@@ -208,16 +209,16 @@ fn when_the_flight_for_a_spent_token_fails_all_get_the_spent_token() {
 
 #[test]
 fn a_flight_for_a_spent_token_makes_three_attempts() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Down).at(1780.0).call(30.0).got(1);
     world.asked_at(&[0.0, 1780.0, 1780.25, 1780.95]);
 }
 
 #[test]
 fn a_spent_token_is_given_at_once_during_a_backoff_and_a_denial() {
-    for (mood, until) in [(WebPage, 1781.0), (Denying, 1785.0)] {
-        let mut world = World::new().holding();
-        world.becomes(mood).at(1780.0).call(30.0).got(1).after(0.1);
+    for (behaviour, until) in [(WebPage, 1781.0), (Denying, 1785.0)] {
+        let mut world = World::new().with_token();
+        world.becomes(behaviour).at(1780.0).call(30.0).got(1).after(0.1);
         world.at(until).call(30.0).got(1).at_once();
         assert_eq!(world.requests_since(1.0), 1);
     }
@@ -225,17 +226,17 @@ fn a_spent_token_is_given_at_once_during_a_backoff_and_a_denial() {
 
 #[test]
 fn a_token_is_dead_when_less_than_a_second_or_a_twentieth_is_left() {
-    for (life, dead) in [(1800.0, 1799.0), (10.0, 9.5), (1.0, 0.95)] {
-        let mut world = World::new().of_life(life).holding();
+    for (life, expired) in [(1800.0, 1799.0), (10.0, 9.5), (1.0, 0.95)] {
+        let mut world = World::new().of_life(life).with_token();
         world.becomes(Silent);
-        world.at(dead - 0.01).call(0.0).got(1);
-        world.at(dead + 0.01).call(0.0).failed(ErrorKind::Timeout);
+        world.at(expired - 0.01).call(0.0).got(1);
+        world.at(expired + 0.01).call(0.0).failed(ErrorKind::Timeout);
     }
 }
 
 #[test]
 fn no_old_token_is_cleared_because_a_refresh_failed_and_none_is_given_once_dead() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.becomes(Down).at(1500.0);
     for second in 1500..1799 {
         world.at(second as f64).call(1.0).got(1);
@@ -266,9 +267,9 @@ fn without_a_token_all_share_the_error_of_the_flight() {
 
 #[test]
 fn a_flight_makes_up_to_three_attempts_with_pauses_while_the_failure_is_retryable() {
-    for mood in [Down, Throttling(None), WithoutSecretFile] {
+    for behaviour in [Down, Throttling(None), WithoutSecretFile] {
         let mut world = World::new();
-        world.becomes(mood).call(30.0);
+        world.becomes(behaviour).call(30.0);
         world.asked_at(&[0.0, 0.25, 0.95]);
     }
 }
@@ -285,8 +286,8 @@ fn the_second_and_the_third_attempt_can_succeed() {
 
 #[test]
 fn the_pauses_between_attempts_are_drawn_from_half_of_200_and_800_ms_up() {
-    for (chance, times) in [(0.0, [0.0, 0.2, 0.7]), (1.0, [0.0, 0.3, 1.2])] {
-        let mut world = World::new().with_chance(chance);
+    for (random, times) in [(0.0, [0.0, 0.2, 0.7]), (1.0, [0.0, 0.3, 1.2])] {
+        let mut world = World::new().with_random(random);
         world.becomes(Down).call(30.0);
         world.asked_at(&times);
     }
@@ -294,9 +295,9 @@ fn the_pauses_between_attempts_are_drawn_from_half_of_200_and_800_ms_up() {
 
 #[test]
 fn a_failure_that_is_not_retryable_ends_the_flight() {
-    for mood in [Denying, WebPage, Untrusted, Panicking] {
+    for behaviour in [Denying, WebPage, Untrusted, Panicking] {
         let mut world = World::new();
-        world.becomes(mood).call(30.0).after(0.1);
+        world.becomes(behaviour).call(30.0).after(0.1);
         world.asked_at(&[0.0]);
     }
 }
@@ -311,7 +312,7 @@ fn an_attempt_lasts_at_most_10_seconds_and_twice_as_long_after_each_that_reached
 
 #[test]
 fn an_attempt_lasts_twice_as_long_as_the_last_exchange_of_a_slow_server() {
-    let mut world = World::new().that_takes(8.0).holding();
+    let mut world = World::new().that_takes(8.0).with_token();
     world.becomes(Silent).at(1900.0).call(60.0);
     let timeouts: Vec<f64> = world.server.requests.iter().map(|sent| sent.timeout).collect();
     assert_eq!(timeouts[..3], [10.0, 16.0, 32.0]);
@@ -337,25 +338,25 @@ fn a_flight_that_follows_a_failure_makes_one_attempt() {
 
 #[test]
 fn a_flight_that_began_while_the_token_was_ageing_becomes_the_one_all_wait_for() {
-    let mut world = World::new().holding();
-    let flyer = world.becomes(Slow(2.5)).at(1769.0).start(30.0);
+    let mut world = World::new().with_token();
+    let leader = world.becomes(Slow(2.5)).at(1769.0).start(30.0);
     let waiter = world.at(1771.0).start(30.0);
-    world.finish(flyer).got(2).at(1771.5);
+    world.finish(leader).got(2).at(1771.5);
     world.finish(waiter).got(2).at(1771.5);
     world.asked_at(&[0.0, 1769.0]);
 }
 
 #[test]
 fn the_failure_of_a_flight_that_began_ahead_of_time_is_not_shared() {
-    let mut world = World::new().of_life(10.0).holding();
+    let mut world = World::new().of_life(10.0).with_token();
     world.server.next([StuckAndDown(1.0)]);
-    // Should have ended at 9.4; dead at 9.5; the flight fails at 10.
-    let flyer = world.at(9.0).start(30.0);
+    // Should have ended at 9.4; dead at 9.5; the refresh fails at 10.
+    let leader = world.at(9.0).start(30.0);
     let waiter = world.at(9.6).start(30.0);
     let hurried = world.start(0.6);
     assert!(world.finish(hurried).failed(ErrorKind::Server).at(10.0).error().is_remembered());
     assert_within(world.finish(waiter).got(2).ended, 10.9..11.5);
-    world.finish(flyer).got(2);
+    world.finish(leader).got(2);
 }
 
 #[test]
@@ -388,17 +389,17 @@ fn without_a_live_token_in_three_answers_the_error_says_so() {
 #[test]
 fn a_token_that_arrives_dead_does_not_replace_one() {
     for at in [1600.0, 1780.0] {
-        let mut world = World::new().holding();
+        let mut world = World::new().with_token();
         world.server.life = 0.0;
         world.at(at).call(30.0).got(1);
-        assert_eq!(world.held(0), Some(1));
+        assert_eq!(world.cached(0), Some(1));
         world.at(at + 8.0).call(30.0).got(1);
     }
 }
 
 #[test]
 fn until_the_floor_ends_a_caller_of_a_spent_token_waits_or_has_it() {
-    let mut world = World::new().holding();
+    let mut world = World::new().with_token();
     world.server.life = 100.0;
     world.at(1600.0).call(30.0).got(2).at(1600.1);
     world.at(1600.2).rejects(2);

@@ -3,7 +3,7 @@
 
 use super::*;
 
-const MOODS: [Mood; 9] = [
+const BEHAVIOURS: [Behaviour; 9] = [
     Silent,
     Down,
     Slow(2.9),
@@ -16,14 +16,14 @@ const MOODS: [Mood; 9] = [
 ];
 
 /// A client with a token of that life, and the time from which it is usable no more.
-fn client(life: f64, margin: Option<f64>, takes: f64, chance: f64) -> (World, f64) {
-    let mut world = World::new().with_chance(chance);
+fn client(life: f64, margin: Option<f64>, takes: f64, random: f64) -> (World, f64) {
+    let mut world = World::new().with_random(random);
     if let Some(margin) = margin {
         world = world.with_margin(margin);
     }
-    let mut world = world.of_life(life).that_takes(takes).holding();
+    let mut world = world.of_life(life).that_takes(takes).with_token();
     let now = world.now();
-    let left = world.state().held().and_then(|held| held.usable_for(now)).expect("usable");
+    let left = world.state().cached().and_then(|cached| cached.usable_for(now)).expect("usable");
     let end = world.time() + left.as_secs_f64();
     (world, end)
 }
@@ -37,17 +37,20 @@ fn whoever_asks_while_the_token_is_usable_has_one() {
         if takes > life / 2.5 {
             continue;
         }
-        for (margin, mood) in margins.iter().flat_map(|margin| MOODS.map(|mood| (*margin, mood))) {
+        for (margin, behaviour) in
+            margins.iter().flat_map(|margin| BEHAVIOURS.map(|behaviour| (*margin, behaviour)))
+        {
             let (_, end) = client(life, margin, takes, 0.5);
             for before in [0.02, 0.1, 0.25, 0.6, 1.0, 1.5, 3.0, 7.0, 12.0] {
                 let (mut world, _) = client(life, margin, takes, 0.5);
                 if end - before <= world.time() {
                     continue;
                 }
-                let call = world.becomes(mood).at(end - before).call(30.0);
+                let call = world.becomes(behaviour).at(end - before).call(30.0);
                 let (took, longest) = (call.ended - call.began, (2.0 * takes).clamp(3.0, 10.0));
-                let case =
-                    format!("life {life}, margin {margin:?}, takes {takes}, {mood:?}, {before}");
+                let case = format!(
+                    "life {life}, margin {margin:?}, takes {takes}, {behaviour:?}, {before}"
+                );
                 assert!(call.answer.is_ok(), "{case}: {:?}", call.answer);
                 assert!(took <= longest + 1e-6, "{case}: {took} s");
             }
@@ -58,9 +61,9 @@ fn whoever_asks_while_the_token_is_usable_has_one() {
 #[test]
 fn many_callers_of_a_usable_token_all_have_one() {
     for life in [2.0, 4.0, 12.0, 45.0, 70.0] {
-        for (margin, mood) in [None, Some(0.0), Some(1.0)].into_iter().zip([Silent; 3]) {
+        for (margin, behaviour) in [None, Some(0.0), Some(1.0)].into_iter().zip([Silent; 3]) {
             let (mut world, end) = client(life, margin, 0.1, 1.0);
-            world.becomes(mood);
+            world.becomes(behaviour);
             let mut calls = Vec::new();
             while world.time() < end - 0.03 {
                 calls.push(world.start(30.0));
@@ -79,10 +82,10 @@ fn many_callers_of_a_usable_token_all_have_one() {
 fn no_request_ahead_of_time_outlives_the_token() {
     for (life, margin, takes) in [(12.0, None, 0.1), (1800.0, Some(0.0), 0.1), (60.0, None, 4.0)] {
         let (mut world, end) = client(life, margin, takes, 1.0);
-        let dead = life - f64::min(1.0, life / 20.0);
+        let expired = life - f64::min(1.0, life / 20.0);
         world.becomes(Silent).at(end - 1.5).call(30.0).got(1);
         if let Some(request) = world.server.requests.get(1) {
-            assert!(request.at + request.timeout <= dead - 0.09, "{request:?} {dead}");
+            assert!(request.at + request.timeout <= expired - 0.09, "{request:?} {expired}");
         }
     }
 }

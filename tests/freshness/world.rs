@@ -9,11 +9,11 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use super::assert_close;
-use super::dice::Dice;
-use super::law::Law;
-use super::server::{Mood, Server};
-use crate::cache::rules::{Held, State};
-use crate::system::Now;
+use super::invariants::Invariants;
+use super::rng::Rng;
+use super::server::{Behaviour, Server};
+use crate::cache::policy::{CachedToken, State};
+use crate::os::Now;
 use crate::token::Token;
 pub use callers::Call;
 use callers::{Actor, Doing};
@@ -34,7 +34,7 @@ pub struct World {
     agenda: BinaryHeap<Reverse<(Duration, u64, usize)>>,
     /// Breaks ties on the agenda: in order, or at random.
     tie: u64,
-    dice: Option<Dice>,
+    rng: Option<Rng>,
     /// The clock that does not count suspend.
     steady: Duration,
     suspended: Duration,
@@ -44,7 +44,7 @@ pub struct World {
 
 struct Client {
     state: State,
-    law: Law,
+    invariants: Invariants,
     secret_file_changed: bool,
     secret_checks: Vec<f64>,
 }
@@ -59,7 +59,7 @@ impl World {
             crowds: Vec::new(),
             agenda: BinaryHeap::new(),
             tie: 0,
-            dice: None,
+            rng: None,
             steady: Duration::ZERO,
             suspended: Duration::ZERO,
             wall_ahead: 0,
@@ -69,8 +69,8 @@ impl World {
         world
     }
 
-    pub fn with_chance(mut self, chance: f64) -> World {
-        self.state().chance = Box::new(move || chance);
+    pub fn with_random(mut self, random: f64) -> World {
+        self.state().random = Box::new(move || random);
         self
     }
 
@@ -83,21 +83,21 @@ impl World {
     /// Everything at random, the same again for the same seed.
     pub fn seeded(seed: u64) -> World {
         let mut world = World::new();
-        let mut dice = Dice(seed);
-        world.server.dice = Some(Dice(dice.next()));
-        world.dice = Some(dice);
+        let mut rng = Rng(seed);
+        world.server.rng = Some(Rng(rng.next()));
+        world.rng = Some(rng);
         world.with_new_client()
     }
 
     pub fn add_client(&mut self) {
-        let own = self.dice.as_mut().map(|dice| Dice(dice.next()));
-        let chance: Box<dyn FnMut() -> f64 + Send> = match own {
-            Some(mut dice) => Box::new(move || dice.chance()),
+        let own = self.rng.as_mut().map(|rng| Rng(rng.next()));
+        let random: Box<dyn FnMut() -> f64 + Send> = match own {
+            Some(mut rng) => Box::new(move || rng.random()),
             None => Box::new(|| 0.5),
         };
         self.clients.push(Client {
-            state: State::new(self.expiry_margin, chance, None),
-            law: Law::default(),
+            state: State::new(self.expiry_margin, random, None),
+            invariants: Invariants::default(),
             secret_file_changed: false,
             secret_checks: Vec::new(),
         });
@@ -125,7 +125,7 @@ impl World {
     }
 
     /// Token 1 was asked for at 0.
-    pub fn holding(self) -> World {
+    pub fn with_token(self) -> World {
         let mut world = self;
         world.call(30.0).got(1);
         world
@@ -134,8 +134,8 @@ impl World {
     pub fn now(&self) -> Now {
         let boot = BOOT + self.steady + self.suspended;
         let wall = WALL + self.steady + self.suspended;
-        let ahead = Duration::from_secs(self.wall_ahead.unsigned_abs());
-        Now { boot, wall: if self.wall_ahead < 0 { wall - ahead } else { wall + ahead } }
+        let proactive = Duration::from_secs(self.wall_ahead.unsigned_abs());
+        Now { boot, wall: if self.wall_ahead < 0 { wall - proactive } else { wall + proactive } }
     }
 
     pub fn time(&self) -> f64 {
@@ -146,14 +146,14 @@ impl World {
         &mut self.clients[0].state
     }
 
-    pub fn becomes(&mut self, mood: Mood) -> &mut World {
+    pub fn becomes(&mut self, behaviour: Behaviour) -> &mut World {
         let now = self.time();
-        self.server.from(now, mood);
+        self.server.from(now, behaviour);
         self
     }
 
-    pub fn sets_wall_clock(&mut self, ahead: i64) -> &mut World {
-        self.wall_ahead += ahead;
+    pub fn sets_wall_clock(&mut self, proactive: i64) -> &mut World {
+        self.wall_ahead += proactive;
         self
     }
 
@@ -163,12 +163,12 @@ impl World {
     }
 
     /// The client is the child of one that held this.
-    pub fn inherits(&mut self, held: Held, chance: f64) {
+    pub fn inherits(&mut self, cached: CachedToken, random: f64) {
         (0..self.actors.len()).for_each(|actor| self.abandons(actor));
         let client = &mut self.clients[0];
-        client.law = Law::default();
-        client.law.inherits(&held);
-        client.state = State::new(None, Box::new(move || chance), Some(held));
+        client.invariants = Invariants::default();
+        client.invariants.inherits(&cached);
+        client.state = State::new(None, Box::new(move || random), Some(cached));
     }
 
     /// Whether it made a difference.
@@ -179,7 +179,7 @@ impl World {
 
     pub fn changes_secret(&mut self) -> &mut World {
         self.clients[0].state.secret_changed();
-        self.clients[0].law.secret_changes();
+        self.clients[0].invariants.secret_changes();
         self.wake(0);
         self
     }
@@ -198,8 +198,8 @@ impl World {
         self.state().refresh_in(now).as_secs_f64()
     }
 
-    pub fn held(&self, client: usize) -> Option<usize> {
-        self.clients[client].state.held().map(|held| number(&held.token))
+    pub fn cached(&self, client: usize) -> Option<usize> {
+        self.clients[client].state.cached().map(|cached| number(&cached.token))
     }
 
     pub fn usable(&mut self) -> Option<usize> {
@@ -290,14 +290,14 @@ impl World {
         let actor = &mut self.actors[actor];
         let client = &mut self.clients[actor.client];
         client.state.give_up(&mut actor.caller);
-        client.law.gives_up();
+        client.invariants.gives_up();
     }
 
     fn later(&mut self, actor: usize, pause: Duration) {
         let due = self.steady + pause;
         self.actors[actor].due = due;
-        self.tie = match &mut self.dice {
-            Some(dice) => dice.next(),
+        self.tie = match &mut self.rng {
+            Some(rng) => rng.next(),
             None => self.tie + 1,
         };
         self.agenda.push(Reverse((due, self.tie, actor)));

@@ -4,7 +4,6 @@
 
 pub mod certificates;
 pub mod child;
-pub mod dice;
 pub mod fault;
 pub mod memory;
 pub mod namespace;
@@ -12,6 +11,7 @@ pub mod native;
 pub mod nginx;
 pub mod proxy;
 pub mod resolver;
+pub mod rng;
 pub mod tenant;
 pub mod timeouts;
 

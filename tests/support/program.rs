@@ -1,4 +1,4 @@
-//! Runs a program against a stand-in tenant, or keeps a tenant running for a shell.
+//! Runs a program against a mock tenant, or keeps a tenant running for a shell.
 
 #[allow(dead_code)] // the integration tests use the rest
 mod tenant;

@@ -4,8 +4,8 @@
 mod answer;
 mod certificates;
 mod connection;
-mod office;
 mod request;
+mod token_endpoint;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,12 +23,12 @@ use tempfile::TempDir;
 pub use answer::Answer;
 use certificates::Authority;
 use connection::{Connection, Then};
-use office::Office;
 pub use request::Request;
+use token_endpoint::TokenEndpoint;
 
 /// Settings of a tenant that is not yet running.
 pub struct Builder {
-    office: Office,
+    token_endpoint: TokenEndpoint,
     address: SocketAddr,
     plain_http: bool,
     require_client_certificate: bool,
@@ -40,12 +40,12 @@ pub struct Builder {
 impl Builder {
     fn new() -> Builder {
         Builder {
-            office: Office {
+            token_endpoint: TokenEndpoint {
                 client_id: random_hex(12),
                 // With punctuation that a form has to encode.
                 client_secret: format!("{}+/=&%:{}", random_hex(8), random_hex(8)),
                 life: Duration::from_secs(1800),
-                ..Office::default()
+                ..TokenEndpoint::default()
             },
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             plain_http: false,
@@ -58,31 +58,31 @@ impl Builder {
 
     /// Default: random.
     pub fn client_id(mut self, client_id: &str) -> Builder {
-        self.office.client_id = client_id.into();
+        self.token_endpoint.client_id = client_id.into();
         self
     }
 
     /// Default: random.
     pub fn client_secret(mut self, client_secret: &str) -> Builder {
-        self.office.client_secret = client_secret.into();
+        self.token_endpoint.client_secret = client_secret.into();
         self
     }
 
     /// How long a token lives. Default: 1800 s.
     pub fn life(mut self, life: Duration) -> Builder {
-        self.office.life = life;
+        self.token_endpoint.life = life;
         self
     }
 
     /// Holds back every token answer for so long, as `Answer::Delayed` does. Default: zero.
     pub fn delay(mut self, delay: Duration) -> Builder {
-        self.office.delay = delay;
+        self.token_endpoint.delay = delay;
         self
     }
 
     /// A new token for every request. Default: the same one until it has expired.
     pub fn fresh_token_every_time(mut self) -> Builder {
-        self.office.fresh_token_every_time = true;
+        self.token_endpoint.fresh_token_every_time = true;
         self
     }
 
@@ -131,7 +131,7 @@ impl Builder {
         let address = listener.local_addr().expect("the address of a listener");
         let shared = Arc::new(Shared {
             tls: tls.map(Arc::new),
-            office: Mutex::new(self.office),
+            token_endpoint: Mutex::new(self.token_endpoint),
             ..Shared::default()
         });
         let acceptor_shared = Arc::clone(&shared);
@@ -189,7 +189,7 @@ impl Tenant {
 
     /// The management API, which wants a live token.
     pub fn users_url(&self) -> String {
-        self.endpoint() + office::USERS_PATH
+        self.endpoint() + token_endpoint::USERS_PATH
     }
 
     pub fn port(&self) -> u16 {
@@ -197,11 +197,11 @@ impl Tenant {
     }
 
     pub fn client_id(&self) -> String {
-        self.office().client_id.clone()
+        self.token_endpoint().client_id.clone()
     }
 
     pub fn client_secret(&self) -> String {
-        self.office().client_secret.clone()
+        self.token_endpoint().client_secret.clone()
     }
 
     pub fn ca_pem(&self) -> &str {
@@ -220,32 +220,32 @@ impl Tenant {
 
     /// Token requests so far, of whatever method, counted once head and body were read.
     pub fn requests(&self) -> usize {
-        self.office().requests
+        self.token_endpoint().requests
     }
 
     /// The latest token request.
     pub fn last_request(&self) -> Option<Request> {
-        self.office().log.back().cloned()
+        self.token_endpoint().log.back().cloned()
     }
 
     /// The token requests, oldest first; the latest ten thousand are kept.
     pub fn requests_log(&self) -> Vec<Request> {
-        self.office().log.iter().cloned().collect()
+        self.token_endpoint().log.iter().cloned().collect()
     }
 
     pub fn request_times(&self) -> Vec<Instant> {
-        let office = self.office();
-        office.log.iter().map(|request| request.received_at).collect()
+        let token_endpoint = self.token_endpoint();
+        token_endpoint.log.iter().map(|request| request.received_at).collect()
     }
 
     /// Requests to the management API, accepted or not.
     pub fn management_calls(&self) -> usize {
-        self.office().management_calls
+        self.token_endpoint().management_calls
     }
 
     /// Requests to paths where only the web portal answers.
     pub fn portal_calls(&self) -> usize {
-        self.office().portal_calls
+        self.token_endpoint().portal_calls
     }
 
     /// TCP connections accepted so far.
@@ -263,39 +263,39 @@ impl Tenant {
 
     /// Queues an answer; each token request, or connection, takes one.
     pub fn next(&self, answer: Answer) {
-        self.office().queue.push_back(answer);
+        self.token_endpoint().queue.push_back(answer);
     }
 
     /// What happens from now on whenever nothing is queued.
     pub fn always(&self, answer: Answer) {
-        self.office().standing = answer;
+        self.token_endpoint().standing = answer;
     }
 
     /// Forgets every `next` and `always`.
     pub fn normal(&self) {
-        let mut office = self.office();
-        office.queue.clear();
-        office.standing = Answer::Normal;
+        let mut token_endpoint = self.token_endpoint();
+        token_endpoint.queue.clear();
+        token_endpoint.standing = Answer::Normal;
     }
 
     /// The token given out last, unless it has expired or was revoked.
     pub fn current_token(&self) -> Option<String> {
-        self.office().current_token()
+        self.token_endpoint().current_token()
     }
 
     /// The management API refuses the current token from now on; the next request gets another.
     pub fn revoke(&self) {
-        self.office().revoke();
+        self.token_endpoint().revoke();
     }
 
     /// Every token given out so far has expired.
     pub fn expire_now(&self) {
-        self.office().expire_now();
+        self.token_endpoint().expire_now();
     }
 
     /// A reset: the old secret stops working at once, tokens live on.
     pub fn set_client_secret(&self, client_secret: &str) {
-        self.office().client_secret = client_secret.into();
+        self.token_endpoint().client_secret = client_secret.into();
     }
 
     /// Ends all connections, idle ones too, as a restarted server does; new ones are welcome.
@@ -305,8 +305,8 @@ impl Tenant {
         }
     }
 
-    fn office(&self) -> MutexGuard<'_, Office> {
-        self.shared.office.lock().unwrap()
+    fn token_endpoint(&self) -> MutexGuard<'_, TokenEndpoint> {
+        self.shared.token_endpoint.lock().unwrap()
     }
 }
 
@@ -329,7 +329,7 @@ impl Drop for Tenant {
 #[derive(Default)]
 struct Shared {
     tls: Option<Arc<ServerConfig>>,
-    office: Mutex<Office>,
+    token_endpoint: Mutex<TokenEndpoint>,
     stopping: AtomicBool,
     connections: AtomicUsize,
     handshakes_resumed: AtomicUsize,
@@ -345,7 +345,7 @@ impl Shared {
                 self.handshakes_resumed.fetch_add(1, SeqCst);
             }
         }
-        connection.serve(|request| self.office.lock().unwrap().answer(request))
+        connection.serve(|request| self.token_endpoint.lock().unwrap().answer(request))
     }
 
     fn forget(&self, number: usize) {
@@ -370,7 +370,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
 fn welcome(shared: &Arc<Shared>, socket: Arc<TcpStream>) {
     let number = shared.connections.fetch_add(1, SeqCst);
     shared.open.lock().unwrap().insert(number, Arc::clone(&socket));
-    let scripted = shared.office.lock().unwrap().scripted(true);
+    let scripted = shared.token_endpoint.lock().unwrap().scripted(true);
     let thread_shared = Arc::clone(shared);
     let serve = move || {
         let mut connection = Connection::new(socket);

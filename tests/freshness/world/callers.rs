@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BOOT, World, assert_close, number, seconds};
-use crate::cache::LONGEST_NAP;
-use crate::cache::rules::{Caller, Next, Step};
+use crate::cache::MAX_WAIT;
+use crate::cache::policy::{Caller, Next, Step};
 use crate::error::{Error, ErrorKind};
-use crate::system::Now;
+use crate::os::Now;
 use crate::token::{Grant, Token};
 
 const INSTANT: Duration = Duration::from_nanos(1);
 const TOLERANCE: Duration = Duration::from_millis(1);
-/// For the floor, for those with more time, and for a flight.
-const LONGEST_WAIT: Duration = Duration::from_millis(1000 + 50 + 3000 + 1);
+/// For the minimum interval, for those with more time, and for a refresh.
+const MAX_WAIT_FOR_CACHED: Duration = Duration::from_millis(1000 + 50 + 3000 + 1);
 
 /// Somebody who calls, once or again and again.
 pub struct Actor {
@@ -115,7 +115,7 @@ impl World {
 
     pub fn begin(&mut self, id: usize, time: f64) {
         let now = self.now();
-        let had = self.held(self.actors[id].client);
+        let had = self.cached(self.actors[id].client);
         let had_token = had.is_some_and(|token| self.server.is_alive(token, self.time()));
         let actor = &mut self.actors[id];
         actor.began = now.boot;
@@ -141,20 +141,20 @@ impl World {
         actor.doing = Doing::Asking;
         match client.state.ask(now, &mut actor.caller) {
             Step::Give(token) => {
-                client.law.given(now.boot, &token);
+                client.invariants.given(now.boot, &token);
                 self.end(id, Ok(token));
             }
             Step::Fail(error) => {
-                client.law.refused(now.boot);
+                client.invariants.refused(now.boot);
                 self.end(id, Err(error));
             }
             Step::Wait(until) => {
-                let pause = until.saturating_sub(now.boot).clamp(INSTANT, LONGEST_NAP);
+                let pause = until.saturating_sub(now.boot).clamp(INSTANT, MAX_WAIT);
                 self.later(id, pause);
             }
-            Step::Fly => {
-                let flight = actor.caller.flight.as_ref().expect("a flight");
-                client.law.takes_off(now.boot, id, flight.end, flight.ahead);
+            Step::Lead => {
+                let refresh = actor.caller.refresh.as_ref().expect("a refresh");
+                client.invariants.begins(now.boot, id, refresh.end, refresh.proactive);
                 self.send(id);
             }
             Step::CheckSecret => {
@@ -162,7 +162,7 @@ impl World {
                 let changed = std::mem::take(&mut client.secret_file_changed);
                 client.state.secret_checked(now, changed);
                 if changed {
-                    client.law.secret_changes();
+                    client.invariants.secret_changes();
                 }
                 self.ask(id);
             }
@@ -176,7 +176,7 @@ impl World {
         let client = &mut self.clients[actor.client];
         let time = client.state.attempt(sent, &mut actor.caller);
         assert!(actor.deadline > actor.began, "a request by a caller without time");
-        client.law.sends(sent.boot, id);
+        client.invariants.sends(sent.boot, id);
         client.secret_file_changed = false;
         actor.requests += 1;
         let (after, answer) = self.server.answer(at, time.as_secs_f64());
@@ -191,9 +191,9 @@ impl World {
         let actor = &mut self.actors[id];
         let client = &mut self.clients[actor.client];
         let next = client.state.answered(sent, now, time, &mut actor.caller, answer.clone());
-        client.law.hears(now.boot, id, sent.boot, &answer, next == Next::Landed);
+        client.invariants.hears(now.boot, id, sent.boot, &answer, next == Next::Completed);
         match next {
-            Next::Landed => {
+            Next::Completed => {
                 actor.doing = Doing::Asking;
                 self.later(id, Duration::ZERO);
                 self.wake(self.actors[id].client);
@@ -220,9 +220,9 @@ impl World {
         let slept = self.suspended - actor.suspended_before;
         let in_time = now.boot <= actor.deadline + slept + TOLERANCE;
         assert!(in_time || actor.is_stuck, "a caller is past its deadline");
-        let old = answer.is_ok() && self.clients[actor.client].law.knows_since(actor.began);
+        let old = answer.is_ok() && self.clients[actor.client].invariants.knows_since(actor.began);
         let in_vain = old && actor.requests == 0 && slept.is_zero();
-        let long = now.boot > actor.began + LONGEST_WAIT;
+        let long = now.boot > actor.began + MAX_WAIT_FOR_CACHED;
         assert!(!in_vain || !long, "a caller waits long for the token that was there");
         actor.doing = Doing::Nothing;
         let began = (actor.began - BOOT).as_secs_f64();

@@ -25,7 +25,7 @@ pub struct Tally {
     /// The longest of those that began while the server's token was alive.
     pub longest_with_token: f64,
     /// Tokens that the server knew no more when they were used.
-    pub dead: usize,
+    pub expired: usize,
 }
 
 impl World {
@@ -66,7 +66,7 @@ impl World {
     }
 
     fn roll(&mut self, least: f64, most: f64) -> f64 {
-        self.dice.as_mut().expect("crowds need a seeded world").between(least, most)
+        self.rng.as_mut().expect("crowds need a seeded world").between(least, most)
     }
 
     pub fn count(&mut self, id: usize, crowd: usize, call: Call) {
@@ -97,7 +97,7 @@ impl World {
         let fresh = state.fresh_for(now, token);
         if !self.server.is_alive(number(token), (now.boot - BOOT).as_secs_f64()) {
             state.reject(now, token.access_token());
-            self.crowds[crowd].tally.dead += 1;
+            self.crowds[crowd].tally.expired += 1;
         }
         self.think(id, crowd, fresh);
     }
@@ -110,7 +110,7 @@ impl World {
 
     fn think(&mut self, id: usize, crowd: usize, fresh: Duration) {
         let Crowd { think, sleeps, .. } = self.crowds[crowd];
-        let pause = self.dice.as_mut().expect("crowds need a seeded world").pause(think);
+        let pause = self.rng.as_mut().expect("crowds need a seeded world").pause(think);
         let asleep = if sleeps { fresh.as_secs_f64() - think } else { 0.0 };
         self.actors[id].doing = Doing::Thinking;
         self.later(id, seconds(pause.max(asleep)));

@@ -23,44 +23,44 @@ impl Source for OneToken {
 /// A cache whose token this thread keeps, with the clocks moved by so many seconds since.
 fn kept(monotonic_moved: i64, wall_moved: i64) -> Cache {
     let cache = Cache::new(None);
-    let lease = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
+    let fresh_token = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
     let Coarse { monotonic, wall } = Coarse::now();
-    Recent::keep(
-        lease,
+    ThreadCache::keep(
+        fresh_token,
         Coarse {
             monotonic: monotonic - monotonic_moved * SECOND,
             wall: wall - wall_moved * SECOND,
         },
     );
     // As if it had not been looked at in this tick.
-    RECENT.with(|recent| recent.looked.set(0));
+    THREAD_CACHE.with(|thread_cache| thread_cache.checked_at.set(0));
     cache
 }
 
 #[test]
 fn a_copy_does_while_the_token_is_fresh_and_no_longer() {
-    assert!(Recent::token(&kept(0, 0)).is_some());
+    assert!(ThreadCache::token(&kept(0, 0)).is_some());
     // The token is fresh for 1470 s at least, 1620 s at most.
-    assert!(Recent::token(&kept(1460, 1460)).is_some());
-    assert!(Recent::token(&kept(1625, 1625)).is_none());
+    assert!(ThreadCache::token(&kept(1460, 1460)).is_some());
+    assert!(ThreadCache::token(&kept(1625, 1625)).is_none());
 }
 
 /// The lease of a new token that stays fresh for so many milliseconds, and its cache.
-fn lease_of(fresh_ms: u64) -> (Lease, Cache) {
+fn lease_of(fresh_ms: u64) -> (FreshToken, Cache) {
     let cache = Cache::new(None);
-    let lease = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
-    (Lease { fresh_for: Duration::from_millis(fresh_ms), ..lease }, cache)
+    let fresh_token = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
+    (FreshToken { fresh_for: Duration::from_millis(fresh_ms), ..fresh_token }, cache)
 }
 
 #[test]
 fn within_the_last_second_the_precise_clocks_decide() {
     for (age_ms, is_given) in [(8000, true), (8900, true), (9100, false), (9900, false)] {
-        let (lease, cache) = lease_of(10_000);
+        let (fresh_token, cache) = lease_of(10_000);
         let Coarse { monotonic, wall } = Coarse::now();
         let age = age_ms * SECOND / 1000;
-        Recent::keep(lease, Coarse { monotonic: monotonic - age, wall: wall - age });
-        RECENT.with(|recent| recent.looked.set(0));
-        let given = Recent::token(&cache).is_some();
+        ThreadCache::keep(fresh_token, Coarse { monotonic: monotonic - age, wall: wall - age });
+        THREAD_CACHE.with(|thread_cache| thread_cache.checked_at.set(0));
+        let given = ThreadCache::token(&cache).is_some();
         // A slow machine makes it older.
         let is_slow = coarse_monotonic() - monotonic > SECOND / 20;
         assert!(given == is_given || is_slow, "{age_ms}");
@@ -70,10 +70,10 @@ fn within_the_last_second_the_precise_clocks_decide() {
 #[test]
 fn a_token_that_is_not_fresh_for_long_is_not_kept() {
     for fresh_ms in [0, 1, 1000] {
-        let old = Recent::token(&kept(0, 0)).expect("kept");
-        let (lease, cache) = lease_of(fresh_ms);
-        Recent::keep(lease, Coarse::now());
-        assert!(Recent::token(&cache).is_none());
+        let old = ThreadCache::token(&kept(0, 0)).expect("kept");
+        let (fresh_token, cache) = lease_of(fresh_ms);
+        ThreadCache::keep(fresh_token, Coarse::now());
+        assert!(ThreadCache::token(&cache).is_none());
         assert_eq!(Arc::strong_count(&old), 1, "nor is the one before");
     }
 }
@@ -81,19 +81,19 @@ fn a_token_that_is_not_fresh_for_long_is_not_kept() {
 /// Else another token could come to have its address, and be taken for it.
 #[test]
 fn the_token_of_the_cache_is_kept_with_the_copy() {
-    let (lease, _cache) = lease_of(10_000);
-    let shared = Arc::downgrade(&lease.token);
+    let (fresh_token, _cache) = lease_of(10_000);
+    let shared = Arc::downgrade(&fresh_token.token);
     let with_the_cache = shared.strong_count();
-    Recent::keep(lease, Coarse::now());
+    ThreadCache::keep(fresh_token, Coarse::now());
     assert_eq!(shared.strong_count(), with_the_cache);
-    Recent::forget();
+    ThreadCache::forget();
     assert_eq!(shared.strong_count(), with_the_cache - 1);
 }
 
 #[test]
 fn a_suspend_and_a_wall_clock_that_is_set_are_noticed() {
     for wall_moved in [3600, 60, 2, -2, -60, -3600] {
-        assert!(Recent::token(&kept(0, wall_moved)).is_none(), "{wall_moved}");
+        assert!(ThreadCache::token(&kept(0, wall_moved)).is_none(), "{wall_moved}");
     }
 }
 
@@ -101,11 +101,11 @@ fn a_suspend_and_a_wall_clock_that_is_set_are_noticed() {
 fn a_copy_of_a_token_that_is_current_no_more_does_not_do() {
     let cache = kept(0, 0);
     cache.reject("t");
-    assert!(Recent::token(&cache).is_none());
+    assert!(ThreadCache::token(&cache).is_none());
     let cache = kept(0, 0);
     cache.close();
-    assert!(Recent::token(&cache).is_none());
-    assert!(Recent::token(&Cache::new(None)).is_none(), "of another client");
+    assert!(ThreadCache::token(&cache).is_none());
+    assert!(ThreadCache::token(&Cache::new(None)).is_none(), "of another client");
 }
 
 /// Its copy knows only when the parent is to refresh.
@@ -113,10 +113,10 @@ fn a_copy_of_a_token_that_is_current_no_more_does_not_do() {
 fn the_forking_thread_asks_once_in_the_child() {
     let cache = kept(0, 0);
     let child = cache.for_child(None);
-    assert!(Recent::token(&child).is_none());
-    Recent::keep(child.cached().expect("a token"), Coarse::now());
-    assert!(Recent::token(&child).is_some());
-    assert!(Recent::token(&cache).is_none());
+    assert!(ThreadCache::token(&child).is_none());
+    ThreadCache::keep(child.cached().expect("a token"), Coarse::now());
+    assert!(ThreadCache::token(&child).is_some());
+    assert!(ThreadCache::token(&cache).is_none());
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn every_thread_has_a_copy_of_its_own_that_goes_with_it() {
     let before = Arc::strong_count(&shared);
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let lease = cache.cached().expect("a token");
-            let own = Recent::keep(lease, Coarse::now());
+            let fresh_token = cache.cached().expect("a token");
+            let own = ThreadCache::keep(fresh_token, Coarse::now());
             assert!(!Arc::ptr_eq(&own, &shared));
-            assert!(Arc::ptr_eq(&own, &Recent::token(&cache).expect("kept")));
+            assert!(Arc::ptr_eq(&own, &ThreadCache::token(&cache).expect("kept")));
         });
         // The scope alone does not wait until what the thread had of its own is gone.
         thread.join().expect("no panic");
@@ -141,14 +141,18 @@ fn every_thread_has_a_copy_of_its_own_that_goes_with_it() {
 fn clocks_are_looked_at_again_as_soon_as_they_tick() {
     let cache = kept(0, 0);
     for _ in 0..3 {
-        assert!(Recent::token(&cache).is_some());
-        let looked = RECENT.with(|recent| recent.looked.get());
-        while coarse_monotonic() == looked {}
-        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() - 2 * SECOND));
-        assert!(Recent::token(&cache).is_none(), "the wall clock was set");
+        assert!(ThreadCache::token(&cache).is_some());
+        let checked_at = THREAD_CACHE.with(|thread_cache| thread_cache.checked_at.get());
+        while coarse_monotonic() == checked_at {}
+        THREAD_CACHE.with(|thread_cache| {
+            thread_cache.clock_difference.set(thread_cache.clock_difference.get() - 2 * SECOND)
+        });
+        assert!(ThreadCache::token(&cache).is_none(), "the wall clock was set");
         // Nor is what was found taken for good in the rest of this tick.
-        assert!(Recent::token(&cache).is_none());
-        RECENT.with(|recent| recent.between_clocks.set(recent.between_clocks.get() + 2 * SECOND));
+        assert!(ThreadCache::token(&cache).is_none());
+        THREAD_CACHE.with(|thread_cache| {
+            thread_cache.clock_difference.set(thread_cache.clock_difference.get() + 2 * SECOND)
+        });
     }
 }
 
@@ -156,25 +160,25 @@ fn clocks_are_looked_at_again_as_soon_as_they_tick() {
 #[test]
 fn what_was_given_back_is_given_again_without_counting() {
     let cache = kept(0, 0);
-    let first = Recent::token(&cache).expect("kept");
+    let first = ThreadCache::token(&cache).expect("kept");
     let (one_out, address) = (Arc::strong_count(&first), Arc::as_ptr(&first));
     let counted = Arc::downgrade(&first);
-    Recent::take_back(first);
+    ThreadCache::take_back(first);
     assert_eq!(counted.strong_count(), one_out);
     for _ in 0..3 {
-        let again = Recent::token(&cache).expect("kept");
+        let again = ThreadCache::token(&cache).expect("kept");
         assert_eq!((Arc::strong_count(&again), Arc::as_ptr(&again)), (one_out, address));
-        let second = Recent::token(&cache).expect("kept");
+        let second = ThreadCache::token(&cache).expect("kept");
         assert_eq!(Arc::strong_count(&again), one_out + 1);
         // One is kept, the other let go of.
-        Recent::take_back(again);
-        Recent::take_back(second);
+        ThreadCache::take_back(again);
+        ThreadCache::take_back(second);
     }
-    let last = Recent::token(&cache).expect("kept");
-    Recent::take_back(last.clone());
-    Recent::forget();
+    let last = ThreadCache::token(&cache).expect("kept");
+    ThreadCache::take_back(last.clone());
+    ThreadCache::forget();
     assert_eq!(Arc::strong_count(&last), 1, "nothing stays behind");
-    Recent::take_back(last.clone());
+    ThreadCache::take_back(last.clone());
     assert_eq!(Arc::strong_count(&last), 1, "nor comes back later");
 }
 
@@ -182,20 +186,20 @@ fn what_was_given_back_is_given_again_without_counting() {
 #[test]
 fn what_another_token_leaves_is_not_given_again() {
     let cache = kept(0, 0);
-    let old = Recent::token(&cache).expect("kept");
+    let old = ThreadCache::token(&cache).expect("kept");
     let cache = kept(0, 0);
-    Recent::take_back(old.clone());
+    ThreadCache::take_back(old.clone());
     assert_eq!(Arc::strong_count(&old), 1);
-    assert!(!Arc::ptr_eq(&old, &Recent::token(&cache).expect("kept")));
+    assert!(!Arc::ptr_eq(&old, &ThreadCache::token(&cache).expect("kept")));
 }
 
 #[cfg(feature = "capi")]
 #[test]
 fn a_new_token_replaces_what_was_given_back() {
     let cache = kept(0, 0);
-    let old = Recent::token(&cache).expect("kept");
-    Recent::take_back(old.clone());
+    let old = ThreadCache::token(&cache).expect("kept");
+    ThreadCache::take_back(old.clone());
     let cache = kept(0, 0);
     assert_eq!(Arc::strong_count(&old), 1);
-    assert!(!Arc::ptr_eq(&old, &Recent::token(&cache).expect("kept")));
+    assert!(!Arc::ptr_eq(&old, &ThreadCache::token(&cache).expect("kept")));
 }

@@ -117,7 +117,7 @@ fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
 
 #[test]
 fn chance_is_from_zero_to_one_and_not_always_the_same() {
-    let drawn: Vec<f64> = (0..100).map(|_| chance()).collect();
+    let drawn: Vec<f64> = (0..100).map(|_| random()).collect();
     assert!(drawn.iter().all(|factor| (0.0..1.0).contains(factor)));
     assert!(drawn.iter().any(|factor| *factor != drawn[0]));
 }

@@ -21,7 +21,7 @@ pub struct Token {
 }
 
 #[derive(Default)]
-pub struct Office {
+pub struct TokenEndpoint {
     pub client_id: String,
     pub client_secret: String,
     pub life: Duration,
@@ -38,7 +38,7 @@ pub struct Office {
     pub live: HashMap<String, Instant>,
 }
 
-impl Office {
+impl TokenEndpoint {
     /// The scripted answer whose turn it is, if it is one for a connection, or for a request.
     pub fn scripted(&mut self, for_a_connection: bool) -> Option<Answer> {
         let fits = |answer: &Answer| answer.is_for_a_connection() == for_a_connection;

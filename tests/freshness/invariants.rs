@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cache::rules::Held;
+use crate::cache::policy::CachedToken;
 use crate::error::{Error, ErrorKind};
 use crate::token::{Grant, Token};
 
@@ -10,9 +10,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What an observer of one client knows.
 #[derive(Default)]
-pub struct Law {
+pub struct Invariants {
     known: Option<Known>,
-    flight: Option<Flown>,
+    refresh: Option<Led>,
     failures: u32,
     denials: u32,
     backoff_end: Duration,
@@ -34,58 +34,60 @@ struct Known {
 }
 
 impl Known {
-    fn is_dead(&self, boot: Duration) -> bool {
+    fn is_expired(&self, boot: Duration) -> bool {
         let left = self.end.saturating_sub(boot);
         left.is_zero() || left < SECOND.min(self.life / 20)
     }
 }
 
-/// The latest flight.
-struct Flown {
+/// The latest refresh.
+struct Led {
     by: usize,
     began: Duration,
     end: Duration,
     attempts: u32,
     failed: Duration,
     may_lack_time: bool,
-    ahead: bool,
+    proactive: bool,
     secrets: u32,
-    landed: bool,
+    completed: bool,
 }
 
-impl Law {
-    pub fn takes_off(&mut self, boot: Duration, by: usize, end: Duration, ahead: bool) {
-        if let Some(last) = &self.flight {
-            assert!(boot >= last.began + SECOND, "two flights within a second");
-            assert!(last.landed || boot >= last.end + SECOND, "two flights at a time");
+impl Invariants {
+    pub fn begins(&mut self, boot: Duration, by: usize, end: Duration, proactive: bool) {
+        if let Some(last) = &self.refresh {
+            assert!(boot >= last.began + SECOND, "two refreshes within a second");
+            assert!(last.completed || boot >= last.end + SECOND, "two refreshes at a time");
         }
-        assert!(end > boot, "a flight without time");
-        assert!(boot >= self.advised_end, "a flight although Retry-After advised against it");
-        assert!(boot >= self.denial_end, "a flight while a denial is remembered");
+        assert!(end > boot, "a refresh without time");
+        assert!(boot >= self.advised_end, "a refresh although Retry-After advised against it");
+        assert!(boot >= self.denial_end, "a refresh while a denial is remembered");
         if boot < self.backoff_end {
             let known = self.known.as_mut().filter(|known| !known.excused);
-            known.expect("a flight during a backoff").excused = true;
+            known.expect("a refresh during a backoff").excused = true;
             self.failures = 0;
         }
-        self.flight = Some(Flown {
+        self.refresh = Some(Led {
             by,
             began: boot,
             end,
             attempts: 0,
             failed: Duration::ZERO,
-            may_lack_time: end - boot < SECOND * if ahead { 3 } else { 5 },
-            ahead,
+            may_lack_time: end - boot < SECOND * if proactive { 3 } else { 5 },
+            proactive,
             secrets: self.secrets,
-            landed: false,
+            completed: false,
         });
     }
 
     pub fn sends(&mut self, boot: Duration, by: usize) {
-        let Some(flight) = self.flight.as_mut().filter(|flight| flight.by == by) else { return };
+        let Some(refresh) = self.refresh.as_mut().filter(|refresh| refresh.by == by) else {
+            return;
+        };
         let pause = Duration::from_millis(100);
-        flight.attempts += 1;
-        assert!(flight.attempts <= 3, "too many attempts");
-        assert!(flight.attempts == 1 || boot >= flight.failed + pause, "attempts without pause");
+        refresh.attempts += 1;
+        assert!(refresh.attempts <= 3, "too many attempts");
+        assert!(refresh.attempts == 1 || boot >= refresh.failed + pause, "attempts without pause");
     }
 
     pub fn hears(
@@ -94,18 +96,20 @@ impl Law {
         by: usize,
         sent: Duration,
         answer: &Result<Grant, Error>,
-        landed: bool,
+        completed: bool,
     ) {
         let failed = match answer {
             Ok(grant) if self.learn(boot, sent, grant) => None,
             Ok(_) => Some(Error::new(ErrorKind::Protocol, "dead on arrival")),
             Err(error) => Some(error.clone()),
         };
-        let Some(flight) = self.flight.as_mut().filter(|flight| flight.by == by) else { return };
-        flight.landed |= landed;
+        let Some(refresh) = self.refresh.as_mut().filter(|refresh| refresh.by == by) else {
+            return;
+        };
+        refresh.completed |= completed;
         if let Some(error) = failed {
-            flight.failed = boot;
-            if landed {
+            refresh.failed = boot;
+            if completed {
                 self.fails(boot, &error);
             }
         }
@@ -132,7 +136,7 @@ impl Law {
             life: grant.expires_in,
             excused: false,
         };
-        if new.is_dead(boot) {
+        if new.is_expired(boot) {
             return false;
         }
         self.known = Some(new);
@@ -144,19 +148,19 @@ impl Law {
     }
 
     fn fails(&mut self, boot: Duration, error: &Error) {
-        let flight = self.flight.as_ref().expect("somebody flew");
+        let refresh = self.refresh.as_ref().expect("somebody flew");
         self.lacks_secret = error.kind() == ErrorKind::Config;
         match error.kind() {
             ErrorKind::Argument | ErrorKind::Closed => {}
-            ErrorKind::Timeout if flight.may_lack_time => {}
-            ErrorKind::Denied if flight.secrets == self.secrets => {
+            ErrorKind::Timeout if refresh.may_lack_time => {}
+            ErrorKind::Denied if refresh.secrets == self.secrets => {
                 self.denials += 1;
                 let wait = 5 * SECOND * (1 << (self.denials - 1).min(4));
                 self.denial_end = boot + wait.min(60 * SECOND);
             }
             ErrorKind::Denied => {}
             _ => {
-                self.failures += u32::from(!flight.ahead);
+                self.failures += u32::from(!refresh.proactive);
                 let doublings = self.failures.saturating_sub(1).min(4);
                 let wait = (SECOND * (1 << doublings)).min(10 * SECOND);
                 self.backoff_end = boot + wait.mul_f64(0.8);
@@ -177,16 +181,16 @@ impl Law {
     }
 
     pub fn gives_up(&mut self) {
-        self.flight.as_mut().expect("somebody flew").landed = true;
+        self.refresh.as_mut().expect("somebody flew").completed = true;
     }
 
-    pub fn inherits(&mut self, held: &Held) {
+    pub fn inherits(&mut self, cached: &CachedToken) {
         self.known = Some(Known {
-            access_token: held.token.access_token().to_owned(),
-            sent: held.sent.boot,
-            heard: held.sent.boot,
-            end: held.end.boot,
-            life: held.life,
+            access_token: cached.token.access_token().to_owned(),
+            sent: cached.sent.boot,
+            heard: cached.sent.boot,
+            end: cached.end.boot,
+            life: cached.life,
             excused: false,
         });
     }
@@ -194,7 +198,7 @@ impl Law {
     pub fn given(&self, boot: Duration, token: &Token) {
         let known = self.known.as_ref().expect("a token comes from somewhere");
         assert_eq!(token.access_token(), known.access_token, "not the latest token");
-        assert!(!known.is_dead(boot), "a dead token");
+        assert!(!known.is_expired(boot), "a dead token");
     }
 
     /// Whether the latest token was there at that time already.
@@ -203,7 +207,7 @@ impl Law {
     }
 
     pub fn refused(&self, boot: Duration) {
-        let alive = self.known.as_ref().is_some_and(|known| !known.is_dead(boot));
+        let alive = self.known.as_ref().is_some_and(|known| !known.is_expired(boot));
         assert!(!alive, "an error although there is a token");
     }
 }

@@ -96,7 +96,7 @@ mod clock {
 }
 
 /// At random from 0 up to 1; no two processes see the same sequence, parent and child neither.
-pub(crate) fn chance() -> f64 {
+pub(crate) fn random() -> f64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());
     hasher.write_u128(wall().as_nanos());
@@ -231,5 +231,5 @@ impl<T> Snapshot<T> {
 }
 
 #[cfg(test)]
-#[path = "../tests/system/mod.rs"]
+#[path = "../tests/os/mod.rs"]
 mod tests;

@@ -1,13 +1,13 @@
 //! Pseudo-random test input: the same for the same seed.
 
 /// SplitMix64.
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// `ONEACCESS_SEED` chooses another sequence.
-    pub fn new(seed: u64) -> Dice {
+    pub fn new(seed: u64) -> Rng {
         let chosen = std::env::var("ONEACCESS_SEED").ok().and_then(|text| text.parse().ok());
-        Dice(chosen.unwrap_or(seed))
+        Rng(chosen.unwrap_or(seed))
     }
 
     pub fn next(&mut self) -> u64 {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::system::Now;
+use crate::os::Now;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ fn until(condition: impl Fn() -> bool) {
     }
 }
 
-fn kind(result: Result<Lease, Error>) -> Option<ErrorKind> {
+fn kind(result: Result<FreshToken, Error>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
@@ -88,7 +88,7 @@ fn sixty_four_threads_share_one_request_and_hear_of_it_together() {
 fn no_lock_is_held_while_a_request_is_under_way() {
     let cache = Cache::new(None);
     let source = Scripted::new(|_| {
-        // Each of these would wait for ever if the flyer held the lock.
+        // Each of these would wait for ever if the leader held the lock.
         assert!(cache.cached().is_none());
         cache.refresh_in();
         cache.reject("x");
@@ -201,13 +201,13 @@ fn a_closed_cache_gives_no_token() {
 #[test]
 fn a_pause_ends_when_the_cache_is_closed() {
     let cache = Cache::new(None);
-    let end = system::now().boot + 30 * SECOND;
+    let end = os::now().boot + 30 * SECOND;
     thread::scope(|scope| {
         let state = cache.lock();
         scope.spawn(|| cache.close());
         drop(cache.pause(state, end));
     });
-    assert!(system::now().boot < end);
+    assert!(os::now().boot < end);
 }
 
 #[test]
@@ -236,8 +236,8 @@ fn there_is_no_request_after_a_pause_in_which_the_cache_was_closed() {
 /// Those who wait would notice by themselves, but only within a second.
 #[test]
 fn whoever_waits_is_woken_when_something_changes() {
-    let lands = |cache: &Cache| drop(cache.get(SECOND, &Scripted::new(|_| grant("t", SECOND))));
-    for change in [Cache::close, Cache::secret_changed, lands] {
+    let completes = |cache: &Cache| drop(cache.get(SECOND, &Scripted::new(|_| grant("t", SECOND))));
+    for change in [Cache::close, Cache::secret_changed, completes] {
         let cache = Cache::new(None);
         thread::scope(|scope| {
             let state = cache.lock();
@@ -297,7 +297,7 @@ fn a_panic_of_a_look_at_the_secret_costs_nobody_the_error() {
     }
     let cache = Cache::new(None);
     assert_eq!(kind(cache.get(SECOND, &Panicking)), Some(ErrorKind::Denied));
-    cache.lock().secret_checked(Now { boot: Duration::ZERO, ..system::now() }, false);
+    cache.lock().secret_checked(Now { boot: Duration::ZERO, ..os::now() }, false);
     assert_eq!(kind(cache.get(SECOND, &Panicking)), Some(ErrorKind::Denied));
 }
 
@@ -330,7 +330,7 @@ fn an_ageing_token_is_everybodys_at_once_while_one_caller_flies() {
         }
         grant(&format!("t{number}"), 10 * SECOND)
     });
-    // With a margin of half its life the token is ageing for a second or more.
+    // With a margin of half its life the token is refresh-due for a second or more.
     let cache = Cache::new(Some(5 * SECOND));
     cache.get(SECOND, &source).unwrap();
     until(|| cache.refresh_in() == Some(Duration::ZERO));
@@ -350,15 +350,18 @@ fn an_ageing_token_is_everybodys_at_once_while_one_caller_flies() {
 fn a_lease_lasts_no_longer_than_its_token_is_fresh() {
     let source = Scripted::new(|_| grant("t", 1800 * SECOND));
     let cache = Cache::new(None);
-    let lease = cache.get(SECOND, &source).unwrap();
-    assert_eq!(cache.current(), address(&lease.token));
-    assert!(lease.fresh_for <= (1800 - 30 - 150) * SECOND && lease.fresh_for >= 1400 * SECOND);
+    let fresh_token = cache.get(SECOND, &source).unwrap();
+    assert_eq!(cache.current(), address(&fresh_token.token));
+    assert!(
+        fresh_token.fresh_for <= (1800 - 30 - 150) * SECOND
+            && fresh_token.fresh_for >= 1400 * SECOND
+    );
     let cached = cache.cached().unwrap();
-    assert!(cached.fresh_for <= lease.fresh_for && cached.fresh_for >= 1400 * SECOND);
+    assert!(cached.fresh_for <= fresh_token.fresh_for && cached.fresh_for >= 1400 * SECOND);
     cache.reject("another");
-    assert_eq!(cache.current(), address(&lease.token));
+    assert_eq!(cache.current(), address(&fresh_token.token));
     cache.reject("t");
-    assert_ne!(cache.current(), address(&lease.token));
+    assert_ne!(cache.current(), address(&fresh_token.token));
 }
 
 #[test]
@@ -388,7 +391,7 @@ fn the_child_of_a_closed_cache_is_closed() {
 fn every_child_has_a_refresh_moment_of_its_own() {
     let source = Scripted::new(|_| grant("t", 1800 * SECOND));
     let parent = Cache::new(None);
-    let lease = parent.get(SECOND, &source).unwrap();
+    let fresh_token = parent.get(SECOND, &source).unwrap();
     let none = Scripted::new(none_wanted);
     let mut moments: Vec<Duration> = (0..32)
         .map(|_| {
@@ -397,7 +400,7 @@ fn every_child_has_a_refresh_moment_of_its_own() {
             assert_eq!(own.token.access_token(), "t");
             // By its address a thread knows the token, and so the moment.
             assert_eq!(child.current(), address(&own.token));
-            assert_ne!(child.current(), address(&lease.token));
+            assert_ne!(child.current(), address(&fresh_token.token));
             own.fresh_for
         })
         .collect();

@@ -2,9 +2,9 @@
 
 /// SplitMix64.
 #[derive(Clone)]
-pub struct Dice(pub u64);
+pub struct Rng(pub u64);
 
-impl Dice {
+impl Rng {
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -13,17 +13,17 @@ impl Dice {
     }
 
     /// From 0 up to 1.
-    pub fn chance(&mut self) -> f64 {
+    pub fn random(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     pub fn between(&mut self, least: f64, most: f64) -> f64 {
-        least + (most - least) * self.chance()
+        least + (most - least) * self.random()
     }
 
     /// Time until something happens that happens every `mean` seconds.
     pub fn pause(&mut self, mean: f64) -> f64 {
-        -mean * (1.0 - self.chance()).ln()
+        -mean * (1.0 - self.random()).ln()
     }
 
     pub fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
