@@ -95,6 +95,9 @@ mod clock {
     }
 }
 
+/// Gives numbers from 0 up to 1.
+pub(crate) type Random = Box<dyn FnMut() -> f64 + Send>;
+
 /// At random from 0 up to 1; no two processes see the same sequence, parent and child neither.
 pub(crate) fn random() -> f64 {
     let mut hasher = RandomState::new().build_hasher();

@@ -1,7 +1,11 @@
 //! Keeps one token fresh for many threads. Knows neither HTTP nor JSON; holds no lock while a
 //! request is under way. `rules` decides, this waits and flies.
 
+mod answered;
+mod backoff;
+mod cached;
 mod policy;
+mod refresh;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +15,9 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::os::{self, Snapshot};
 use crate::token::{Grant, Token};
-use policy::{CachedToken, Caller, Next, State, Step};
+use answered::Next;
+use cached::CachedToken;
+use policy::{Caller, State, Step};
 
 pub(crate) use policy::Counts;
 

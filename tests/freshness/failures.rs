@@ -390,7 +390,7 @@ fn a_broken_secret_file_is_looked_at_once_a_second() {
         world.becomes(Fine).changes_secret_file();
         let requests = world.called_until(at + 21.2, 30.0);
         assert_eq!(requests.len(), 1, "{requests:?}");
-        assert_close(world.state().backoff_end.as_secs_f64(), 0.0);
+        assert_close(world.state().backoff.end(Duration::MAX, None).as_secs_f64(), 0.0);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cache::policy::CachedToken;
+use crate::cache::cached::CachedToken;
 use crate::error::{Error, ErrorKind};
 use crate::token::{Grant, Token};
 
@@ -189,7 +189,7 @@ impl Invariants {
             access_token: cached.token.access_token().to_owned(),
             sent: cached.sent.boot,
             heard: cached.sent.boot,
-            end: cached.end.boot,
+            end: cached.expiry.boot,
             life: cached.life,
             excused: false,
         });

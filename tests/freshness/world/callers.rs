@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{BOOT, World, assert_close, number, seconds};
 use crate::cache::MAX_WAIT;
-use crate::cache::policy::{Caller, Next, Step};
+use crate::cache::answered::Next;
+use crate::cache::policy::{Caller, Step};
 use crate::error::{Error, ErrorKind};
 use crate::os::Now;
 use crate::token::{Grant, Token};

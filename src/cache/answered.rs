@@ -1,0 +1,195 @@
+//! What an answer changes: the leader of a refresh reports it here. Pure, as `policy` is.
+
+use std::time::Duration;
+
+use super::backoff::{Backoff, Denials};
+use super::cached::{CachedToken, expiry_margin, refresh_window};
+use super::policy::{Caller, State, is_final};
+use super::refresh::{Outcome, Refresh};
+use crate::error::{Error, ErrorKind};
+use crate::os::Now;
+use crate::token::Grant;
+
+/// Refreshes in a row that may fail because their leaders had little time, and count as no failure.
+const MAX_SHORT_REFRESHES: u32 = 3;
+/// How often one refresh waits for the expiry of the token that the server hands out.
+const MAX_WAITS_FOR_EXPIRY: usize = 2;
+
+/// What a leader does after an answer.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    Completed,
+    /// One more request of the same refresh, not before then.
+    Again(Duration),
+}
+
+impl State {
+    /// How long the next attempt of the caller's refresh may last.
+    pub fn attempt(&mut self, now: Now, caller: &mut Caller) -> Duration {
+        self.counts.attempts += 1;
+        let refresh = caller.own_refresh();
+        refresh.secret_version = self.secret_version;
+        let left = refresh.end.saturating_sub(now.boot);
+        if refresh.proactive { left } else { left.min(self.pace.attempt_limit()) }
+    }
+
+    /// Takes the answer to the request that was sent at `sent` with `time` to answer.
+    pub fn answered(
+        &mut self,
+        sent: Now,
+        now: Now,
+        time: Duration,
+        caller: &mut Caller,
+        answer: Result<Grant, Error>,
+    ) -> Next {
+        caller.own_refresh().count_attempt();
+        let refresh = caller.own_refresh().clone();
+        let abandoned = !self.refresh.as_ref().is_some_and(|current| current.is(&refresh));
+        if answer.is_ok() && !abandoned {
+            // A suspend meanwhile is not the server's slowness.
+            self.pace.last_exchange = now.boot.saturating_sub(sent.boot).min(time);
+        }
+        let outcome = match answer.and_then(|grant| self.granted(sent, now, &refresh, &grant)) {
+            Ok(Some(again)) => return Next::Again(again),
+            Ok(None) => match &self.cached {
+                // A late answer of an abandoned refresh changes nothing.
+                Some(cached) if cached.sent == sent => Outcome::Token(cached.token.clone()),
+                _ => Outcome::DecideAgain,
+            },
+            Err(error) if abandoned => {
+                caller.error = Some(error);
+                Outcome::DecideAgain
+            }
+            Err(error) => {
+                self.pace.failed(time, refresh.proactive, &error);
+                if let Some(again) = refresh.next_attempt(now.boot, &error, &mut self.random) {
+                    return Next::Again(again);
+                }
+                caller.error = Some(error.clone());
+                self.record_failure(now, time, &refresh, error)
+            }
+        };
+        self.complete(&refresh, outcome);
+        Next::Completed
+    }
+
+    /// Ends a refresh that its leader gave up, because the client was closed.
+    pub fn give_up(&mut self, caller: &mut Caller) {
+        let refresh = caller.own_refresh().clone();
+        self.complete(&refresh, Outcome::DecideAgain);
+    }
+
+    fn complete(&mut self, refresh: &Refresh, outcome: Outcome) {
+        if self.refresh.as_ref().is_some_and(|current| current.is(refresh)) {
+            self.refresh = None;
+        }
+        // Only its leader sets it.
+        let _ = refresh.outcome.set(outcome);
+    }
+
+    /// Caches the token of an answer, if it is newer than the cached one and has not expired. When to
+    /// ask again, if the server has only a token that is about to expire.
+    fn granted(
+        &mut self,
+        sent: Now,
+        now: Now,
+        refresh: &Refresh,
+        grant: &Grant,
+    ) -> Result<Option<Duration>, Error> {
+        if self.cached.as_ref().is_some_and(|cached| cached.sent.boot > sent.boot) {
+            return Ok(None);
+        }
+        let same = self.cached.as_ref().filter(|cached| cached.is(grant.token.access_token()));
+        let known = same.is_some();
+        let new = same.map(|cached| cached.again(sent, grant));
+        let new = new.unwrap_or_else(|| self.new_token(sent, grant));
+        let expired = new.is_expired(now);
+        let expiry = new.expiry.boot;
+        let expiring = known && new.is_expiring(now);
+        if !expired {
+            self.replace_cached(now, new);
+            if !expiring {
+                return Ok(None);
+            }
+        }
+        // 1 to 1.5 s after the expiry the server has another token.
+        let pause = Duration::from_secs(1) + Duration::from_millis(500).mul_f64((self.random)());
+        let again = expiry.max(now.boot) + pause;
+        let in_time = again + self.pace.last_exchange < refresh.end;
+        let once_more = refresh.attempts_made <= MAX_WAITS_FOR_EXPIRY;
+        match in_time && once_more && !refresh.proactive {
+            true => Ok(Some(again)),
+            false if expired => Err(expired_on_arrival(sent, now, grant, again)),
+            false => Ok(None),
+        }
+    }
+
+    fn new_token(&mut self, sent: Now, grant: &Grant) -> CachedToken {
+        let life = grant.expires_in;
+        let margin = expiry_margin(life, self.expiry_margin);
+        let window = refresh_window(life, self.pace.last_exchange, &mut self.random);
+        CachedToken::new(sent, grant, margin, window)
+    }
+
+    fn replace_cached(&mut self, now: Now, new: CachedToken) {
+        if self.cached.as_ref().is_some_and(CachedToken::is_rejected) {
+            self.rejections.replaced(now.boot);
+        }
+        self.cached = Some(new);
+        self.pace.forget_long_attempts();
+        self.short_refreshes = 0;
+        self.last_error = None;
+        self.backoff = Backoff::default();
+        self.denials = Denials::default();
+    }
+
+    /// What a failed refresh means for later ones, and what its followers are told.
+    fn record_failure(
+        &mut self,
+        now: Now,
+        time: Duration,
+        refresh: &Refresh,
+        error: Error,
+    ) -> Outcome {
+        if is_final(&error) {
+            return Outcome::Failed(error);
+        }
+        self.counts.failures += 1;
+        let out_of_time = error.kind() == ErrorKind::Timeout && time < self.pace.attempt_limit();
+        if refresh.short && out_of_time && self.short_refreshes < MAX_SHORT_REFRESHES {
+            self.short_refreshes += 1;
+            self.last_error = Some(error);
+            return Outcome::DecideAgain;
+        }
+        if error.kind() == ErrorKind::Denied && refresh.secret_version != self.secret_version {
+            self.last_error = Some(error);
+            return Outcome::DecideAgain;
+        }
+        if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config) {
+            // The request has just read the secret file.
+            self.secret_checked = now.boot;
+        }
+        let wait = if error.kind() == ErrorKind::Denied {
+            self.counts.denials += 1;
+            self.denials.add(now.boot)
+        } else {
+            let usable_for = self.usable_for(now);
+            let retry_after = error.retry_after_at_first();
+            self.backoff.extend(now.boot, usable_for, retry_after, &mut self.random)
+        };
+        let error = error.with_retry_after(wait);
+        self.last_error = Some(error.clone());
+        if refresh.proactive { Outcome::DecideAgain } else { Outcome::Failed(error) }
+    }
+}
+
+fn expired_on_arrival(sent: Now, now: Now, grant: &Grant, again: Duration) -> Error {
+    let took = now.boot.saturating_sub(sent.boot).as_secs_f64();
+    let message = format!(
+        "the access token had expired when it arrived: OneAccess said that it was valid for {} s, \
+         and the request took {took:.1} s",
+        grant.expires_in.as_secs()
+    );
+    let error = Error::new(ErrorKind::Protocol, message).with_retryable(true);
+    error.with_retry_after(again.saturating_sub(now.boot))
+}
