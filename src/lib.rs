@@ -27,6 +27,7 @@
 mod cache;
 mod client;
 mod config;
+mod endpoint;
 mod error;
 mod exchange;
 #[cfg(feature = "capi")]
@@ -52,7 +53,7 @@ pub mod fuzzing {
     pub use crate::exchange::fuzz_answer as answer;
 
     pub fn endpoint(text: &str) -> Option<(String, u16)> {
-        let endpoint = crate::config::Endpoint::parse(text).ok()?;
+        let endpoint = crate::endpoint::Endpoint::parse(text).ok()?;
         Some((endpoint.host().to_owned(), endpoint.port()))
     }
 }

@@ -1,11 +1,15 @@
 //! Carries bytes to the token endpoint and back over TLS: trust, proxy, deadline, bounded answer.
 //! No connection is kept; TLS sessions are resumed. The only module that names ureq.
 
-mod connect;
+mod chain;
+mod context;
 mod explain;
+mod lookup;
 mod proxy;
 mod socks;
+mod tcp;
 mod trust;
+mod wipe;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -21,8 +25,9 @@ use zeroize::Zeroizing;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::os::{self, Snapshot};
-use connect::{Context, Lookup};
+use context::Context;
 use explain::{Phase, explain};
+use lookup::Lookup;
 use trust::Extent;
 
 const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
@@ -245,5 +250,5 @@ fn agent(
         .accept("application/json")
         .accept_encoding("identity")
         .build();
-    Agent::with_parts(settings, connect::connector(context), Lookup(context.clone()))
+    Agent::with_parts(settings, chain::connector(context), Lookup(context.clone()))
 }

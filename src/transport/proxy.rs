@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
-use crate::config::{Config, Endpoint, ProxySetting, parse_authority};
+use crate::config::{Config, ProxySetting};
+use crate::endpoint::{Endpoint, parse_authority};
 use crate::error::{Error, ErrorKind};
 
 /// A proxy to use.

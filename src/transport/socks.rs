@@ -10,8 +10,11 @@ use ureq::unversioned::transport::{
 use ureq::{Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
 
-use super::connect::{Context, Deadline, Socket, Tcp, Wiping, host_and_port, host_port};
+use super::context::Context;
 use super::explain::{Phase, explain};
+use super::lookup::{host_and_port, host_port};
+use super::tcp::{Deadline, Socket, Tcp};
+use super::wipe::Wiping;
 
 /// In bytes: a version, then user and password with their lengths, or a host name with its own.
 const MAX_REQUEST: usize = 1 + 2 * 256;

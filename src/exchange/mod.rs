@@ -185,5 +185,5 @@ fn read_secret(path: &Path) -> Result<Secret, Error> {
 }
 
 #[cfg(test)]
-#[path = "../tests/exchange/mod.rs"]
+#[path = "../../tests/exchange/mod.rs"]
 mod tests;

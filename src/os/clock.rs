@@ -1,0 +1,96 @@
+//! The clocks.
+
+use std::time::{Duration, SystemTime};
+
+/// One instant on two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Since some start; counts the time the machine was suspended (Linux), never jumps.
+    pub boot: Duration,
+    /// Since the Unix epoch; may be set.
+    pub wall: Duration,
+}
+
+pub(crate) fn now() -> Now {
+    Now { boot: system::boot(), wall: wall() }
+}
+
+pub(super) fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// One instant, cheap and some milliseconds old, in nanoseconds. Neither clock compares with `Now`.
+#[derive(Clone, Copy)]
+pub(crate) struct Coarse {
+    /// Does not count suspend, which shows in the difference of the two.
+    pub monotonic: i64,
+    pub wall: i64,
+}
+
+impl Coarse {
+    pub fn now() -> Coarse {
+        Coarse { monotonic: coarse_monotonic(), wall: system::coarse_wall() }
+    }
+}
+
+pub(crate) use system::coarse_monotonic;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use super::Duration;
+
+    pub fn boot() -> Duration {
+        // Miri knows no suspend.
+        let time = read(if cfg!(miri) { libc::CLOCK_MONOTONIC } else { libc::CLOCK_BOOTTIME });
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    pub fn coarse_monotonic() -> i64 {
+        nanoseconds(read(libc::CLOCK_MONOTONIC_COARSE))
+    }
+
+    pub fn coarse_wall() -> i64 {
+        nanoseconds(read(libc::CLOCK_REALTIME_COARSE))
+    }
+
+    // The fields are narrower on 32-bit machines.
+    #[allow(clippy::unnecessary_cast)]
+    fn nanoseconds(time: libc::timespec) -> i64 {
+        time.tv_sec as i64 * 1_000_000_000 + time.tv_nsec as i64
+    }
+
+    fn read(id: libc::clockid_t) -> libc::timespec {
+        // SAFETY: zeroes are a valid timespec, which is valid for writes; the call does nothing else.
+        unsafe {
+            let mut time = std::mem::zeroed();
+            libc::clock_gettime(id, &mut time);
+            time
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod system {
+    use std::sync::LazyLock;
+    use std::time::Instant;
+
+    use super::Duration;
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    pub fn boot() -> Duration {
+        START.elapsed()
+    }
+
+    pub fn coarse_monotonic() -> i64 {
+        boot().as_nanos() as i64
+    }
+
+    pub fn coarse_wall() -> i64 {
+        super::wall().as_nanos() as i64
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/os/clock.rs"]
+mod tests;

@@ -1,0 +1,90 @@
+//! The name lookup, which can be given up.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Instant;
+use std::{io, thread};
+
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use super::context::{CLOSE_CHECK, Context};
+use super::explain::{Phase, explain, lacking};
+
+/// The system's resolver, in a thread that is left behind when time is over: nothing can interrupt
+/// `getaddrinfo`. Addresses need neither.
+#[derive(Debug)]
+pub(super) struct Lookup(pub Context);
+
+impl Resolver for Lookup {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.look_up(uri, timeout).map_err(|error| {
+            let proxy = self.0.proxy.as_deref();
+            explain(Phase::Lookup, &host_and_port(uri), proxy, error)
+        })?;
+        let mut addresses = self.empty();
+        let most = 16;
+        found.into_iter().take(most).for_each(|address| addresses.push(address));
+        Ok(addresses)
+    }
+}
+
+impl Lookup {
+    fn look_up(&self, uri: &Uri, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
+        let (host, port) = host_port(uri);
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let host = host.to_owned();
+        let (answer, answers) = mpsc::sync_channel(1);
+        thread::Builder::new().name("oneaccess-dns".to_owned()).spawn(move || {
+            let found = (host.as_str(), port).to_socket_addrs();
+            // Nobody listens any more once the time is over.
+            let _ = answer.send(found.map(Vec::from_iter));
+        })?;
+        let start = Instant::now();
+        loop {
+            let left = timeout.after.saturating_sub(start.elapsed());
+            match answers.recv_timeout(left.min(CLOSE_CHECK)) {
+                Ok(Ok(found)) if found.is_empty() => return Err(ureq::Error::HostNotFound),
+                Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error).into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(io::Error::other("the lookup thread died").into());
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if left.is_zero() || self.0.closed.load(Ordering::Relaxed) {
+                        return Err(ureq::Error::Timeout(timeout.reason));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Without a file descriptor for its work the resolver says that there is no such name.
+fn no_descriptor() -> Option<io::Error> {
+    let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
+    lacking(Phase::Lookup, &error).map(|_| error)
+}
+
+pub(super) fn host_and_port(uri: &Uri) -> String {
+    let (_, port) = host_port(uri);
+    format!("{}:{port}", uri.host().unwrap_or_default())
+}
+
+/// The host without brackets.
+pub(super) fn host_port(uri: &Uri) -> (&str, u16) {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
+        Some("http") => 80,
+        _ => 443,
+    });
+    (host, port)
+}

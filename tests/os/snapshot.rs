@@ -1,0 +1,89 @@
+//! Snapshots with threads, so that Miri can watch.
+
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn a_snapshot_is_read_whole_while_it_is_replaced() {
+    let pair = Snapshot::new((0, 0));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let seen = pair.get();
+                    assert_eq!(seen.0, seen.1);
+                }
+            });
+        }
+        for n in 1..50 {
+            pair.set((n, n));
+        }
+    });
+    assert_eq!(*pair.get(), (49, 49));
+}
+
+#[test]
+fn a_snapshot_can_be_read_while_its_writer_is_gone_in_the_middle() {
+    let value = Snapshot::new("old");
+    let _held_by_a_thread_that_is_gone = value.slots[1].write().unwrap();
+    assert_eq!(*value.get(), "old");
+}
+
+#[test]
+fn a_snapshot_keeps_nothing_old() {
+    let old = Arc::new(());
+    let value = Snapshot::new(old.clone());
+    value.set(Arc::new(()));
+    assert_eq!(Arc::strong_count(&old), 1);
+}
+
+/// The last user of the old value goes while its slot is locked.
+#[test]
+fn a_snapshot_can_be_read_at_any_moment_of_a_change() {
+    struct Old(Arc<Snapshot<Option<Old>>>);
+    impl Drop for Old {
+        fn drop(&mut self) {
+            let current = self.0.current.load(Ordering::Acquire) as usize;
+            assert!(self.0.slots[current].try_read().is_ok_and(|value| value.is_none()));
+        }
+    }
+    let value = Arc::new(Snapshot::new(None));
+    value.set(Some(Old(value.clone())));
+    value.set(None);
+    assert!(value.get().is_none());
+}
+
+#[test]
+fn a_snapshot_is_the_old_value_until_the_new_one_is_whole() {
+    let value = Snapshot::new("old");
+    thread::scope(|scope| {
+        let reader = value.slots[1].read().unwrap();
+        scope.spawn(|| value.set("new"));
+        for _ in 0..50 {
+            // As `get` does, which would try for ever.
+            let current = value.current.load(Ordering::Acquire) as usize;
+            assert!(value.slots[current].try_read().is_ok_and(|value| **value == "old"));
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(reader);
+    });
+    assert_eq!(*value.get(), "new");
+}
+
+#[test]
+fn a_snapshot_has_one_writer_at_a_time() {
+    let value = Snapshot::new(0);
+    let rounds = if cfg!(miri) { 5 } else { 200 };
+    for _ in 0..rounds {
+        thread::scope(|scope| {
+            for writer in 0..4 {
+                let value = &value;
+                scope.spawn(move || (0..10).for_each(|_| value.set(writer)));
+            }
+        });
+        let [first, second] = &value.slots;
+        assert!(Arc::ptr_eq(&first.read().unwrap(), &second.read().unwrap()));
+    }
+}
