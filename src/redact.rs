@@ -208,7 +208,7 @@ fn unescaped(text: &str) -> Secret {
 /// Decodes the escape with which `text` begins; how long it was.
 fn unescape(text: &str, bytes: &mut Vec<u8>) -> Option<usize> {
     let number = |from: usize, to: usize, radix| {
-        let digits = text.get(from..to).filter(|digits| digits.starts_with(char::is_alphanumeric));
+        let digits = text.get(from..to).filter(|digits| digits.starts_with(|c: char| c.is_ascii_alphanumeric()));
         u32::from_str_radix(digits?, radix).ok()
     };
     let (code, length) = match text.as_bytes() {
@@ -293,7 +293,7 @@ fn looks_like_token(run: &str) -> bool {
 /// `token: x`, `token=x`, `token 'x'`, and `token x1`.
 fn follows_telltale(before: &str, run: &str) -> bool {
     let clause = before.rsplit([';', ',', '.', '(', '，', '。', '；']).next().unwrap_or_default();
-    let clause = clause.to_lowercase();
+    let clause = clause.to_ascii_lowercase();
     let sentence = clause.trim_end();
     let introduces = sentence.ends_with([':', '=', '：', '"', '\'', '“']);
     let has_digit = run.bytes().any(|b| b.is_ascii_digit());

@@ -287,7 +287,6 @@ fn optional_fields_never_cost_a_token() {
         (r#","expires_in":null"#, 300),
         (r#","expires_in":"soon""#, 300),
         (r#","expires_in":{}"#, 300),
-        (r#","expires_in":-5"#, 0),
         (r#","expires_in":1e300"#, i32::MAX as u64),
         (r#","expires_in":7,"expires_in":60"#, 60),
         (r#","token_type":"BEARER","scope":5,"id_token":["x"]"#, 300),
@@ -302,6 +301,19 @@ fn optional_fields_never_cost_a_token() {
         (r#","\ud800":1,"x":"\ud800","expires\u005fin":60"#, 60),
     ] {
         assert!(life_of(&tenant, fields).abs_diff(life) <= 1, "{fields}");
+    }
+}
+
+#[test]
+fn a_token_that_expired_on_its_way_is_an_error() {
+    let tenant = Tenant::start();
+    for life in ["0", "-5", "0.0", "-1e300", "\"0\""] {
+        let body = format!(r#"{{"access_token":"t","expires_in":{life}}}"#);
+        tenant.always(Answer::json(200, &body));
+        let error = client(&tenant).token_within(Duration::from_secs(1)).expect_err("expired");
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{life}: {error}");
+        assert!(error.to_string().contains("expired when it arrived"), "{life}: {error}");
+        assert!(error.is_retryable() && error.retry_after().is_some(), "{life}");
     }
 }
 
@@ -526,12 +538,14 @@ fn a_token_that_a_vendor_echoes_is_hidden_in_whatever_sentence() {
 #[test]
 fn the_latest_token_is_hidden_when_an_answer_echoes_it() {
     let tenant = Tenant::start();
-    tenant.next(Answer::json(200, r#"{"access_token":"short","expires_in":0}"#));
+    tenant.next(Answer::json(200, r#"{"access_token":"short"}"#));
     let client = client(&tenant);
-    client.token().expect("a token without life, for this call");
+    client.token().expect("a token");
     tenant
         .always(Answer::json(400, r#"{"error":"x","error_description":"gave you short before"}"#));
-    let error = client.token().expect_err("denied");
+    client.reject("short");
+    client.token().expect("still the stale token");
+    let error = client.last_error().expect("denied");
     assert!(error.to_string().contains("gave you [hidden] before"), "{error}");
 }
 

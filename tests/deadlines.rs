@@ -244,7 +244,7 @@ fn long_waits_end_in_time(config: &Config) {
     let calls = (0..16).map(|number| {
         let client = Client::new(config).expect("a client");
         let limit = ms(2100 + 37 * number);
-        thread::spawn(move || timed(|| client.token_within(limit)).1 - limit)
+        thread::spawn(move || timed(|| client.token_within(limit)).1.saturating_sub(limit))
     });
     let calls: Vec<_> = calls.collect();
     let mut late: Vec<Duration> =

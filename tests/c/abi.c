@@ -176,7 +176,7 @@ static void a_token_outlives_its_client(void)
     CHECK(!oneaccess_client_get_cached_token(client));
     CHECK(oneaccess_client_refresh_in_ms(client) == 0);
     CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_TOKEN_AGE_MS) == -1);
-    CHECK(kind_of(oneaccess_client_get_token_within(client, 0, &token), "no token") == ONEACCESS_ERROR_TIMEOUT);
+    CHECK(kind_of(oneaccess_client_get_token_within(client, 0, &token), "no cached token") == ONEACCESS_ERROR_TIMEOUT);
     CHECK(kind_of(oneaccess_client_get_token_within(client, -1, &token), "negative") == ONEACCESS_ERROR_ARGUMENT);
     CHECK(!token);
 
