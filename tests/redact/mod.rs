@@ -189,10 +189,29 @@ fn the_last_token_is_hidden_in_every_form() {
 }
 
 #[test]
+fn a_secret_in_an_echoed_form_is_hidden() {
+    // They begin as the two digits of a quoted-printable escape do.
+    for secret in ["ab1!cd2!ef3!", "feX!1y", "a1=b2&c3+d4", "x=ab!c"] {
+        for form in [secret.to_owned(), percent(secret), percent(&percent(secret)), html(secret)] {
+            let text = format!("bad: client_secret={form}&scope");
+            assert_eq!(shown(secret, &text), "bad: client_secret=[hidden]&scope");
+        }
+    }
+}
+
+#[test]
+fn a_text_of_over_64_kib_is_not_shown() {
+    let redact = redact("Xy7-kL9!mN2$qR5", &[]);
+    let longest = " ".repeat((64 << 10) - 4) + "word";
+    assert_eq!(redact.shown(&longest, 300), "word");
+    assert_eq!(redact.shown(&(longest + "!"), 300), "[too long to show]");
+}
+
+#[test]
 fn a_long_text_is_redacted_in_bearable_time() {
     let redact = redact("Xy7-kL9!mN2$qR5", &[]);
     for piece in ["%", "%25", "&amp;", "\\", "=", "-", "Xy7", "Xy7-kL9!mN2$qR5", "é"] {
-        let text = piece.repeat((256 << 10) / piece.len());
+        let text = piece.repeat(MAX_TEXT_BYTES / piece.len());
         let start = std::time::Instant::now();
         let shown = redact.shown(&text, 300);
         println!("{piece}: {:?}", start.elapsed());
