@@ -265,7 +265,8 @@ fn hexadecimal(text: &str) -> Secret {
     digits
 }
 
-fn shortened(text: &str, longest: usize) -> String {
+/// At most `longest` characters of a text, on one line.
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
     let text = one_line(text);
     let text = text.trim();
     let mut line: String = text.chars().take(longest).collect();

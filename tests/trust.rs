@@ -167,6 +167,21 @@ fn a_wrong_host_is_told_with_the_names_the_certificate_has() {
     });
 }
 
+#[test]
+fn of_many_certificate_names_the_first_are_told() {
+    if !installed("nginx", "nginx") {
+        return;
+    }
+    let ca = Ca::new();
+    let names: Vec<String> = (100..400).map(|number| format!("host-{number}.example")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    to_nginx(&ca, &ca.server(&names), "", |config| {
+        let text = distrust(config);
+        says(&text, &["another host: it names host-100.example, host-101.example, ", "…"]);
+        assert!(text.len() < 500, "{text}");
+    });
+}
+
 fn config_port(config: &Config) -> u16 {
     let shown = format!("{config:?}");
     let (_, rest) = shown.split_once("localhost:").expect("its endpoint");

@@ -7,6 +7,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use crate::error::{Error, ErrorKind};
+use crate::redact::shortened;
 
 /// How far a request had come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -226,7 +227,8 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
         }
         NotValidForNameContext { presented, .. } => {
             let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
-            format!("is for another host: it names {}", names.join(", "))
+            // Some hundred on the certificates of large providers.
+            format!("is for another host: it names {}", shortened(&names.join(", "), 300))
         }
         ExpiredContext { time, not_after } => format!(
             "expired on {}; the clock of this machine says {}",
