@@ -221,7 +221,9 @@ fn unescaped(text: &str, escapes: &[char]) -> Secret {
 /// Decodes the escape with which `text` begins; how long it was.
 fn unescape(text: &str, bytes: &mut Vec<u8>) -> Option<usize> {
     let number = |from: usize, to: usize, radix| {
-        let digits = text.get(from..to).filter(|digits| digits.starts_with(|c: char| c.is_ascii_alphanumeric()));
+        let digits = text
+            .get(from..to)
+            .filter(|digits| digits.starts_with(|c: char| c.is_ascii_alphanumeric()));
         u32::from_str_radix(digits?, radix).ok()
     };
     let (code, length) = match text.as_bytes() {
