@@ -49,7 +49,7 @@ fn assert_smooth(tally: &Tally, longest: f64) {
 }
 
 #[test]
-fn a_server_with_new_tokens_is_asked_once_a_turn() {
+fn one_request_for_each_lifetime() {
     for (life, time, requests) in
         [(1800.0, 5460.0, 4..6), (60.0, 210.0, 4..9), (10.0, 300.0, 30..50)]
     {
@@ -58,19 +58,19 @@ fn a_server_with_new_tokens_is_asked_once_a_turn() {
 }
 
 #[test]
-fn lives_of_two_seconds_are_kept_up_with() {
+fn very_short_lives_work() {
     let tally = until(&mut random_run(2, 2.0), 120.0, 60..121);
     assert_eq!(tally.errors, 0);
     assert!(tally.longest < 1.3, "{tally:?}");
 }
 
 #[test]
-fn a_slow_network_stalls_nobody_for_longer_than_an_exchange() {
+fn slow_network_stalls_callers_for_one_exchange() {
     assert_smooth(&until(&mut random_run(3, 10.0).that_takes(0.5), 300.0, 30..60), 1.5);
 }
 
 #[test]
-fn a_server_that_keeps_its_token_is_asked_three_times_a_turn() {
+fn reused_token_costs_a_few_requests_each_lifetime() {
     for (life, time, requests) in
         [(1800.0, 5460.0, 8..13), (60.0, 210.0, 9..16), (10.0, 300.0, 50..90)]
     {
@@ -79,13 +79,13 @@ fn a_server_that_keeps_its_token_is_asked_three_times_a_turn() {
 }
 
 #[test]
-fn a_server_that_keeps_tokens_of_two_seconds_is_asked_at_most_once_a_second() {
+fn very_short_reused_tokens_work() {
     let tally = until(&mut keeping(random_run(5, 2.0)), 120.0, 40..121);
     assert_eq!(tally.errors, 0);
 }
 
 #[test]
-fn a_margin_of_300_seconds_costs_no_more_requests() {
+fn long_margin_costs_no_more_requests() {
     for takes in [0.15, 5.0] {
         let mut world = World::seeded(6).with_margin(300.0).that_takes(takes);
         world.crowd(16, 0.2, 30.0);
@@ -95,7 +95,7 @@ fn a_margin_of_300_seconds_costs_no_more_requests() {
 }
 
 #[test]
-fn a_margin_of_300_seconds_survives_an_outage_while_the_token_is_ageing() {
+fn long_margin_survives_an_outage_in_the_window() {
     let mut world = World::seeded(7).with_margin(300.0).that_takes(0.15);
     world.crowd(16, 0.2, 30.0);
     world.server.from(1490.0, Down);
@@ -104,7 +104,7 @@ fn a_margin_of_300_seconds_survives_an_outage_while_the_token_is_ageing() {
 }
 
 #[test]
-fn an_outage_that_ends_before_the_token_does_costs_nobody_anything() {
+fn outage_within_the_window_is_not_noticed() {
     for behaviour in [Down, Throttling(Some(1.0)), Throttling(Some(0.0)), WebPage] {
         let mut world = random_run(8, 1800.0);
         world.server.from(1480.0, behaviour);
@@ -115,7 +115,7 @@ fn an_outage_that_ends_before_the_token_does_costs_nobody_anything() {
 }
 
 #[test]
-fn a_silent_server_costs_callers_of_a_good_token_3_seconds_and_the_flyer_10() {
+fn silent_server_stalls_callers_only_briefly() {
     let mut world = random_run(9, 1800.0);
     world.server.from(1480.0, Silent);
     until(&mut world, 1400.0, 1..2);
@@ -126,7 +126,7 @@ fn a_silent_server_costs_callers_of_a_good_token_3_seconds_and_the_flyer_10() {
 }
 
 #[test]
-fn an_outage_longer_than_the_token_is_probed_slowly_and_ends_with_it() {
+fn long_outage_is_probed_slowly() {
     let behaviours = [(Down, 20..45), (Throttling(Some(300.0)), 2..9), (WebPage, 20..45)];
     for (behaviour, requests) in behaviours.into_iter().chain([(Denying, 5..14), (Silent, 10..32)])
     {
@@ -141,7 +141,7 @@ fn an_outage_longer_than_the_token_is_probed_slowly_and_ends_with_it() {
 }
 
 #[test]
-fn callers_with_a_second_and_a_half_survive_a_silent_server_while_there_is_a_token() {
+fn impatient_callers_survive_a_silent_server() {
     let mut world = World::seeded(11).that_takes(0.15);
     world.crowd(16, 0.2, 1.5);
     world.server.from(1480.0, Silent);
@@ -154,7 +154,7 @@ fn callers_with_a_second_and_a_half_survive_a_silent_server_while_there_is_a_tok
 }
 
 #[test]
-fn an_hour_without_a_token_is_one_request_in_ten_seconds() {
+fn long_outage_without_a_token_causes_few_requests() {
     let behaviours = [(Down, 300..400), (WebPage, 300..400), (Throttling(Some(0.0)), 300..400)];
     for (behaviour, requests) in
         behaviours.into_iter().chain([(Denying, 55..70), (Silent, 60..130)])
@@ -168,7 +168,7 @@ fn an_hour_without_a_token_is_one_request_in_ten_seconds() {
 }
 
 #[test]
-fn a_flapping_server_is_felt_by_nobody() {
+fn flapping_server_is_not_noticed() {
     let mut world = random_run(13, 60.0);
     for minute in 0..60 {
         let behaviour = if minute % 2 == 1 { Down } else { Fine };
@@ -178,7 +178,7 @@ fn a_flapping_server_is_felt_by_nobody() {
 }
 
 #[test]
-fn a_cold_start_in_a_blip_is_over_soon_after_it() {
+fn cold_start_in_an_outage_recovers_soon() {
     for blip in [3.0, 5.0, 10.0] {
         let mut world = random_run(14, 1800.0);
         world.becomes(Down).server.from(blip, Fine);
@@ -189,7 +189,7 @@ fn a_cold_start_in_a_blip_is_over_soon_after_it() {
 }
 
 #[test]
-fn a_cold_start_whose_first_packets_are_lost_takes_one_more_attempt() {
+fn cold_start_with_lost_packets_takes_two_attempts() {
     let mut world = random_run(15, 1800.0);
     world.becomes(Silent).server.from(3.0, Fine);
     let tally = until(&mut world, 60.0, 2..3);
@@ -198,7 +198,7 @@ fn a_cold_start_whose_first_packets_are_lost_takes_one_more_attempt() {
 }
 
 #[test]
-fn a_short_throttling_with_a_long_retry_after_is_over_after_72_seconds_without_a_token() {
+fn long_retry_after_is_cut_at_a_cold_start() {
     let mut world = random_run(16, 1800.0);
     world.becomes(Throttling(Some(300.0))).server.from(5.0, Fine);
     until(&mut world, 59.0, 1..2);
@@ -207,7 +207,7 @@ fn a_short_throttling_with_a_long_retry_after_is_over_after_72_seconds_without_a
 }
 
 #[test]
-fn a_wrong_secret_makes_64_requests_an_hour_also_while_the_token_is_ageing() {
+fn wrong_secret_causes_few_requests() {
     let mut world = random_run(17, 1800.0);
     until(&mut world, 1000.0, 1..2);
     world.becomes(Denying);
@@ -215,7 +215,7 @@ fn a_wrong_secret_makes_64_requests_an_hour_also_while_the_token_is_ageing() {
 }
 
 #[test]
-fn clock_jumps_cost_one_exchange_at_most() {
+fn clock_jumps_cost_at_most_one_exchange() {
     for (proactive, requests) in [(3600, 1..2), (-3600, 0..1)] {
         let mut world = random_run(18, 1800.0);
         world.crowds[0].sleeps = false;
@@ -226,7 +226,7 @@ fn clock_jumps_cost_one_exchange_at_most() {
 }
 
 #[test]
-fn a_clock_jump_in_an_outage_costs_no_caller_an_error() {
+fn clock_jump_in_an_outage_causes_no_error() {
     let mut world = random_run(19, 1800.0);
     until(&mut world, 400.0, 1..2);
     world.crowds[0].sleeps = false;
@@ -236,7 +236,7 @@ fn a_clock_jump_in_an_outage_costs_no_caller_an_error() {
 }
 
 #[test]
-fn somebody_who_rejects_every_token_makes_16_requests_in_10_minutes() {
+fn rejecting_every_token_causes_few_requests() {
     for keeps_token in [false, true] {
         let mut world = World::seeded(20).that_takes(0.15);
         world.server.keeps_token = keeps_token;
@@ -255,7 +255,7 @@ fn somebody_who_rejects_every_token_makes_16_requests_in_10_minutes() {
 }
 
 #[test]
-fn a_revoked_token_is_replaced_as_soon_as_it_is_rejected() {
+fn revoked_token_is_replaced_once_it_is_rejected() {
     let mut world = random_run(21, 1800.0);
     world.crowds[0].sleeps = false;
     until(&mut world, 50.0, 1..2);
@@ -274,7 +274,7 @@ fn mixed(life: f64, takes: f64, hurried: usize) -> World {
 }
 
 #[test]
-fn callers_with_50_ms_spoil_nothing_for_those_with_more() {
+fn impatient_callers_do_not_harm_patient_ones() {
     for (takes, hurried) in [(0.2, 8), (0.4, 8), (1.0, 8), (0.4, 64)] {
         let mut world = mixed(60.0, takes, hurried);
         // The cold start apart.
@@ -289,7 +289,7 @@ fn callers_with_50_ms_spoil_nothing_for_those_with_more() {
 }
 
 #[test]
-fn a_cold_start_with_many_callers_of_50_ms_takes_a_second_and_a_half() {
+fn cold_start_with_impatient_callers_is_short() {
     let mut world = mixed(1800.0, 0.4, 64);
     until(&mut world, 60.0, 2..4);
     for crowd in &world.crowds[1..] {
@@ -298,7 +298,7 @@ fn a_cold_start_with_many_callers_of_50_ms_takes_a_second_and_a_half() {
 }
 
 #[test]
-fn callers_that_all_have_too_little_time_make_few_requests() {
+fn callers_that_all_lack_time_make_few_requests() {
     let mut world = World::seeded(23).that_takes(0.4);
     world.crowd(16, 0.1, 0.05);
     let tally = until(&mut world, 120.0, 8..25);
@@ -306,7 +306,7 @@ fn callers_that_all_have_too_little_time_make_few_requests() {
 }
 
 #[test]
-fn a_slow_server_is_asked_once_a_turn() {
+fn slow_server_gets_one_request_each_lifetime() {
     for (takes, life, requests) in
         [(2.0, 1800.0, 4..7), (4.0, 1800.0, 4..7), (5.0, 1800.0, 4..7), (2.0, 60.0, 90..200)]
     {
@@ -318,7 +318,7 @@ fn a_slow_server_is_asked_once_a_turn() {
 }
 
 #[test]
-fn a_server_of_20_seconds_is_waited_for() {
+fn very_slow_server_is_waited_for() {
     for (callers, requests, errors) in [(1, 10..60, 10), (16, 20..80, 250)] {
         let mut world = World::seeded(25);
         world.crowd(callers, 1.0, 30.0);
@@ -330,7 +330,7 @@ fn a_server_of_20_seconds_is_waited_for() {
 }
 
 #[test]
-fn a_server_that_becomes_slow_is_given_time() {
+fn server_that_becomes_slow_is_given_time() {
     let mut world = random_run(26, 1800.0);
     world.server.from(1000.0, Slow(4.0));
     let tally = until(&mut world, 7200.0, 5..25);
@@ -362,7 +362,7 @@ fn most_requests_in_a_second(world: &World, since: f64) -> usize {
 }
 
 #[test]
-fn a_fleet_asks_three_times_a_turn_each() {
+fn fleet_makes_few_requests_each_lifetime() {
     let clients = 1000;
     let mut world = fleet(clients);
     let tally = until(&mut world, 2140.0, 2 * clients..7 * clients / 2);
@@ -371,7 +371,7 @@ fn a_fleet_asks_three_times_a_turn_each() {
 }
 
 #[test]
-fn a_fleet_in_an_outage_asks_less_and_less_and_not_in_step() {
+fn fleet_backs_off_and_spreads_its_requests() {
     let clients = 300;
     let mut world = fleet(clients);
     world.server.from(1700.0, Down);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_caller_without_time_has_what_is_there() {
+fn zero_timeout_gives_what_is_cached() {
     let mut world = World::new().with_token();
     for time in [1000.0, 1600.0, 1780.0] {
         world.at(time).call(0.0).got(1).at_once();
@@ -14,7 +14,7 @@ fn a_caller_without_time_has_what_is_there() {
 }
 
 #[test]
-fn a_caller_without_time_has_the_remembered_error_only_while_it_lasts() {
+fn zero_timeout_gives_the_remembered_error() {
     for (behaviour, lasts) in [(WebPage, 1.0), (Denying, 5.0)] {
         let mut world = World::new();
         let kind = world.becomes(behaviour).call(30.0).error().kind();
@@ -25,7 +25,7 @@ fn a_caller_without_time_has_the_remembered_error_only_while_it_lasts() {
 }
 
 #[test]
-fn a_caller_without_time_does_not_look_at_the_secret_file() {
+fn zero_timeout_does_not_read_the_secret_file() {
     let mut world = World::new();
     world.becomes(Denying).call(30.0);
     world.at(2.0).call(0.0).failed(ErrorKind::Denied);
@@ -38,7 +38,7 @@ fn a_caller_without_time_does_not_look_at_the_secret_file() {
 }
 
 #[test]
-fn the_deadline_covers_attempts_pauses_and_waits() {
+fn deadline_covers_attempts_pauses_and_waits() {
     for behaviour in [Silent, Down, WebPage, Throttling(Some(3.0))] {
         for time in [0.05, 0.3, 1.0, 5.0, 12.0, 30.0, 100.0] {
             let mut world = World::new().with_token();
@@ -52,14 +52,14 @@ fn the_deadline_covers_attempts_pauses_and_waits() {
 }
 
 #[test]
-fn no_attempt_begins_that_the_deadline_leaves_no_time_for() {
+fn no_attempt_begins_after_the_deadline() {
     let mut world = World::new();
     world.becomes(Down).call(0.24).failed(ErrorKind::Server).after(0.1);
     world.asked_at(&[0.0]);
 }
 
 #[test]
-fn a_waiter_leaves_at_its_deadline() {
+fn follower_leaves_at_its_deadline() {
     let mut world = World::new();
     world.becomes(Silent).start(30.0);
     let waiter = world.start(2.0);
@@ -67,7 +67,7 @@ fn a_waiter_leaves_at_its_deadline() {
 }
 
 #[test]
-fn a_flight_that_only_lacked_time_is_no_failure() {
+fn lack_of_time_is_not_a_failure() {
     let mut world = World::new().that_takes(0.4);
     let hurried = world.call(0.05);
     assert_eq!(hurried.failed(ErrorKind::Timeout).after(0.05).error().to_string(), "request 1");
@@ -78,7 +78,7 @@ fn a_flight_that_only_lacked_time_is_no_failure() {
 }
 
 #[test]
-fn after_a_flight_that_lacked_time_the_waiter_with_the_latest_deadline_flies() {
+fn most_patient_follower_leads_after_lack_of_time() {
     let mut world = World::new().that_takes(0.4);
     let times = [0.05, 3.0, 20.0, 30.0, 25.0, 4.0];
     let calls = times.map(|time| world.start(time));
@@ -91,7 +91,7 @@ fn after_a_flight_that_lacked_time_the_waiter_with_the_latest_deadline_flies() {
 }
 
 #[test]
-fn after_a_flight_that_lacked_time_a_spent_tokens_waiter_with_the_latest_deadline_flies() {
+fn most_patient_follower_leads_with_a_stale_token() {
     let mut world = World::new().that_takes(0.4).with_token();
     let times = [0.05, 3.0, 30.0, 4.0];
     world.at(1780.0);
@@ -104,7 +104,7 @@ fn after_a_flight_that_lacked_time_a_spent_tokens_waiter_with_the_latest_deadlin
 }
 
 #[test]
-fn nobody_lets_another_go_first_for_more_than_50_ms() {
+fn followers_do_not_wait_long_for_the_next_leader() {
     let mut world = World::new().that_takes(0.4);
     let leader = world.start(0.05);
     let gone = world.start(30.0);
@@ -115,7 +115,7 @@ fn nobody_lets_another_go_first_for_more_than_50_ms() {
 }
 
 #[test]
-fn nobody_lets_one_go_first_who_is_gone() {
+fn followers_do_not_wait_for_a_caller_that_is_gone() {
     let mut world = World::new().that_takes(0.4);
     world.server.next([Fine, WebPage]);
     world.start(0.05);
@@ -125,7 +125,7 @@ fn nobody_lets_one_go_first_who_is_gone() {
 }
 
 #[test]
-fn a_flight_that_lacked_time_does_not_make_attempts_longer() {
+fn lack_of_time_does_not_lengthen_attempts() {
     let mut world = World::new();
     world.becomes(Silent).call(0.05);
     world.at(2.0).call(30.0);
@@ -133,7 +133,7 @@ fn a_flight_that_lacked_time_does_not_make_attempts_longer() {
 }
 
 #[test]
-fn three_flights_in_a_row_may_lack_time() {
+fn only_so_many_refreshes_in_a_row_may_lack_time() {
     let mut world = World::new().that_takes(0.4);
     for second in 0..4 {
         world.at(f64::from(second)).call(0.05).failed(ErrorKind::Timeout);
@@ -145,7 +145,7 @@ fn three_flights_in_a_row_may_lack_time() {
 }
 
 #[test]
-fn a_success_lets_flights_lack_time_again() {
+fn success_resets_the_count_of_lacks_of_time() {
     let mut world = World::new().that_takes(0.4);
     for second in 0..3 {
         world.at(f64::from(second)).call(0.05).failed(ErrorKind::Timeout);
@@ -157,7 +157,7 @@ fn a_success_lets_flights_lack_time_again() {
 }
 
 #[test]
-fn a_flyer_with_5_seconds_does_not_lack_time() {
+fn leader_with_enough_time_does_not_lack_time() {
     for (time, requests) in [(4.9, 2), (5.1, 1)] {
         let mut world = World::new();
         world.becomes(Silent).call(time).failed(ErrorKind::Timeout).after(time);
@@ -167,21 +167,21 @@ fn a_flyer_with_5_seconds_does_not_lack_time() {
 }
 
 #[test]
-fn another_failure_of_a_flyer_with_little_time_is_a_failure() {
+fn server_error_in_little_time_is_a_failure() {
     let mut world = World::new();
     world.becomes(Down).call(0.2).failed(ErrorKind::Server);
     world.at(1.05).call(30.0).failed(ErrorKind::Server).at_once();
 }
 
 #[test]
-fn a_refresh_ahead_of_time_that_only_lacked_time_is_no_failure() {
+fn proactive_lack_of_time_is_not_a_failure() {
     let mut world = World::new().that_takes(0.4).with_token();
     world.at(1700.0).call(0.2).got(1).after(0.1);
     world.at(1701.0).call(30.0).got(2).after(0.4);
 }
 
 #[test]
-fn a_refresh_ahead_of_time_that_a_slow_server_did_not_answer_did_not_lack_time() {
+fn proactive_timeout_with_enough_time_is_a_failure() {
     let mut world = World::new().that_takes(4.0).with_token();
     world.becomes(Silent).at(1700.0).call(12.0).got(1);
     world.at(1706.5).call(30.0).got(1).at_once();
@@ -189,7 +189,7 @@ fn a_refresh_ahead_of_time_that_a_slow_server_did_not_answer_did_not_lack_time()
 }
 
 #[test]
-fn a_flyer_more_than_a_second_past_its_end_is_abandoned() {
+fn stuck_leader_is_abandoned() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
@@ -201,7 +201,7 @@ fn a_flyer_more_than_a_second_past_its_end_is_abandoned() {
 }
 
 #[test]
-fn whoever_is_told_to_wait_for_an_abandoned_flyer_is_told_to_wait_for_something_to_come() {
+fn followers_never_wait_for_a_time_in_the_past() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
@@ -215,7 +215,7 @@ fn whoever_is_told_to_wait_for_an_abandoned_flyer_is_told_to_wait_for_something_
 }
 
 #[test]
-fn a_waiter_notices_at_once_that_a_flyer_is_abandoned() {
+fn follower_replaces_a_stuck_leader_at_once() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
@@ -224,7 +224,7 @@ fn a_waiter_notices_at_once_that_a_flyer_is_abandoned() {
 }
 
 #[test]
-fn a_late_answer_never_replaces_a_newer_token() {
+fn late_answer_does_not_replace_a_newer_token() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     let stuck = world.start(4.0);
@@ -234,7 +234,7 @@ fn a_late_answer_never_replaces_a_newer_token() {
 }
 
 #[test]
-fn a_late_answer_does_not_make_attempts_longer() {
+fn late_answer_does_not_lengthen_attempts() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
@@ -244,7 +244,7 @@ fn a_late_answer_does_not_make_attempts_longer() {
 }
 
 #[test]
-fn a_late_answer_is_welcome_without_a_newer_token() {
+fn late_answer_is_used_without_a_newer_token() {
     let mut world = World::new();
     world.server.next([Stuck(6.5), Silent]);
     world.start(4.0);
@@ -254,7 +254,7 @@ fn a_late_answer_is_welcome_without_a_newer_token() {
 }
 
 #[test]
-fn a_late_answer_ends_the_backoff() {
+fn late_answer_ends_the_backoff() {
     let mut world = World::new().of_life(10.0);
     world.server.next([Stuck(7.0), Throttling(Some(60.0))]);
     world.start(4.0);
@@ -264,7 +264,7 @@ fn a_late_answer_ends_the_backoff() {
 }
 
 #[test]
-fn a_late_failure_does_not_shorten_a_backoff() {
+fn late_failure_does_not_shorten_a_backoff() {
     let mut world = World::new();
     world.server.next([StuckAndDown(7.0), Throttling(Some(50.0))]);
     world.start(4.0);
@@ -274,7 +274,7 @@ fn a_late_failure_does_not_shorten_a_backoff() {
 }
 
 #[test]
-fn a_flyer_that_comes_back_late_is_told_its_own_failure() {
+fn late_leader_gets_its_own_failure() {
     let mut world = World::new();
     world.server.next([StuckAndDown(7.0), Silent]);
     let stuck = world.start(4.0);
@@ -283,7 +283,7 @@ fn a_flyer_that_comes_back_late_is_told_its_own_failure() {
 }
 
 #[test]
-fn a_late_failure_changes_nothing_once_there_is_a_newer_token() {
+fn late_failure_is_ignored_with_a_newer_token() {
     let mut world = World::new();
     world.server.next([StuckAndDown(60.0)]);
     let stuck = world.start(4.0);
@@ -294,7 +294,7 @@ fn a_late_failure_changes_nothing_once_there_is_a_newer_token() {
 }
 
 #[test]
-fn a_late_failure_does_not_end_the_flight_that_follows() {
+fn late_failure_does_not_end_the_next_refresh() {
     let mut world = World::new();
     world.server.next([StuckAndDown(6.0), Slow(5.0)]);
     world.start(4.0);
@@ -305,7 +305,7 @@ fn a_late_failure_does_not_end_the_flight_that_follows() {
 }
 
 #[test]
-fn a_panic_ends_the_flight_as_internal_for_all() {
+fn panic_ends_the_refresh_as_internal_for_all() {
     let mut world = World::new();
     let calls = world.becomes(Panicking).start_many(5, 30.0);
     for call in world.finish_all(&calls) {
@@ -314,7 +314,7 @@ fn a_panic_ends_the_flight_as_internal_for_all() {
 }
 
 #[test]
-fn a_flight_given_up_leaves_the_way_free() {
+fn refresh_given_up_lets_a_follower_lead() {
     let mut world = World::new();
     let leader = world.start(30.0);
     let waiter = world.start(30.0);

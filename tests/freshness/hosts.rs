@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_usable_token_is_the_fresh_or_the_ageing_one() {
+fn usable_token_is_fresh_or_refresh_due() {
     let mut world = World::new();
     assert_eq!(world.usable(), None);
     let mut world = world.with_token();
@@ -14,7 +14,7 @@ fn the_usable_token_is_the_fresh_or_the_ageing_one() {
 }
 
 #[test]
-fn a_refresh_is_useful_when_the_token_begins_to_age() {
+fn refresh_in_ends_when_the_token_is_refresh_due() {
     let mut world = World::new();
     assert_eq!(world.refresh_in(), 0.0);
     let mut world = world.with_token();
@@ -25,14 +25,14 @@ fn a_refresh_is_useful_when_the_token_begins_to_age() {
 }
 
 #[test]
-fn a_refresh_is_useful_at_once_after_a_rejection() {
+fn refresh_in_is_zero_after_a_rejection() {
     let mut world = World::new().with_token();
     world.at(1000.0).rejects(1);
     assert_eq!(world.refresh_in(), 0.0);
 }
 
 #[test]
-fn a_refresh_is_useful_at_once_after_a_rejection_although_the_backoff_is_longer() {
+fn refresh_in_is_zero_after_rejection_in_backoff() {
     let mut world = World::new().with_token();
     world.becomes(WebPage).at(1600.0).called_until(1610.0, 30.0);
     assert_close(world.refresh_in(), 5.4);
@@ -41,7 +41,7 @@ fn a_refresh_is_useful_at_once_after_a_rejection_although_the_backoff_is_longer(
 }
 
 #[test]
-fn no_refresh_is_useful_before_a_backoff_ends() {
+fn refresh_in_lasts_until_the_backoff_ends() {
     let mut world = World::new();
     world.becomes(WebPage).called_until(8.0, 1.0);
     // The backoff of the refresh that failed at 7.4 lasts 8 s.
@@ -52,7 +52,7 @@ fn no_refresh_is_useful_before_a_backoff_ends() {
 }
 
 #[test]
-fn no_refresh_is_useful_before_a_denial_ends() {
+fn refresh_in_lasts_until_the_denial_ends() {
     let mut world = World::new();
     world.becomes(Denying).call(30.0);
     assert_close(world.at(1.1).refresh_in(), 4.0);
@@ -60,14 +60,14 @@ fn no_refresh_is_useful_before_a_denial_ends() {
 }
 
 #[test]
-fn no_refresh_is_useful_before_the_floor_ends() {
+fn refresh_in_lasts_until_the_interval_ends() {
     let mut world = World::new().of_life(0.5);
     world.call(30.0).got(1);
     assert_close(world.at(0.6).refresh_in(), 0.4);
 }
 
 #[test]
-fn no_refresh_is_useful_while_a_flight_is_under_way() {
+fn refresh_in_is_not_zero_during_a_refresh() {
     let mut world = World::new();
     world.becomes(Silent).start(5.0);
     assert_close(world.at(2.0).refresh_in(), 1.0);
@@ -75,7 +75,7 @@ fn no_refresh_is_useful_while_a_flight_is_under_way() {
 }
 
 #[test]
-fn no_refresh_is_useful_until_a_flight_past_its_end_is_abandoned() {
+fn refresh_in_lasts_until_a_leader_is_abandoned() {
     let mut world = World::new();
     world.becomes(Stuck(60.0)).start(5.0);
     assert_close(world.at(5.5).refresh_in(), 0.5);
@@ -83,7 +83,7 @@ fn no_refresh_is_useful_until_a_flight_past_its_end_is_abandoned() {
 }
 
 #[test]
-fn a_refresh_is_useful_when_the_token_becomes_spent_although_the_backoff_is_longer() {
+fn refresh_in_ends_at_stale_before_the_backoff() {
     let mut world = World::new().with_random(1.0).with_token();
     world.becomes(WebPage).at(1769.4).call(30.0);
     assert_close(world.refresh_in(), 1770.0 - 1769.5 + 0.4);
@@ -92,7 +92,7 @@ fn a_refresh_is_useful_when_the_token_becomes_spent_although_the_backoff_is_long
 }
 
 #[test]
-fn a_refresh_is_useful_60_seconds_after_the_token_became_spent_in_spite_of_retry_after() {
+fn refresh_in_cuts_a_long_retry_after() {
     let mut world = World::new().with_token();
     world.becomes(Throttling(Some(300.0))).at(1760.0).call(30.0);
     assert_close(world.refresh_in(), 1830.0 - 1760.1);
@@ -100,7 +100,7 @@ fn a_refresh_is_useful_60_seconds_after_the_token_became_spent_in_spite_of_retry
 }
 
 #[test]
-fn a_call_that_is_called_useful_makes_a_request() {
+fn call_after_refresh_in_makes_a_request() {
     let behaviours = [Fine, Down, Silent, Slow(2.0), Throttling(Some(20.0)), WebPage, Denying];
     for seed in 0..50 {
         let mut world = World::seeded(seed).of_life([0.0, 5.0, 60.0, 600.0][seed as usize % 4]);
@@ -121,7 +121,7 @@ fn a_call_that_is_called_useful_makes_a_request() {
 }
 
 #[test]
-fn what_costs_something_is_counted() {
+fn what_costs_a_request_or_a_wait_is_counted() {
     let mut world = World::new();
     let calls = world.becomes(Down).start_many(3, 30.0);
     world.finish_all(&calls);
@@ -146,7 +146,7 @@ fn hits_are_not_counted() {
 }
 
 #[test]
-fn a_call_that_waits_is_counted_once() {
+fn call_that_waits_is_counted_once() {
     let mut world = World::new();
     world.becomes(Silent).start(30.0);
     let waiter = world.start(20.0);
@@ -155,7 +155,7 @@ fn a_call_that_waits_is_counted_once() {
 }
 
 #[test]
-fn the_last_error_shows_the_outage_that_the_token_hides() {
+fn last_error_shows_an_outage_the_token_hides() {
     let mut world = World::new().with_token();
     assert!(world.state().last_error().is_none());
     world.becomes(Down).at(1600.0).call(30.0).got(1);
@@ -165,7 +165,7 @@ fn the_last_error_shows_the_outage_that_the_token_hides() {
 }
 
 #[test]
-fn the_last_error_shows_flights_that_lacked_time_and_denials_of_an_older_secret() {
+fn last_error_shows_what_is_not_remembered() {
     let mut world = World::new().that_takes(0.4);
     world.call(0.05);
     assert_eq!(world.state().last_error().map(Error::kind), Some(ErrorKind::Timeout));
@@ -176,7 +176,7 @@ fn the_last_error_shows_flights_that_lacked_time_and_denials_of_an_older_secret(
 }
 
 #[test]
-fn age_counts_from_the_request_and_remaining_life_ends_at_zero() {
+fn age_starts_at_the_request_and_life_ends_at_zero() {
     let mut world = World::new();
     let now = world.now();
     assert!(world.state().age_and_remaining_life(now).is_none());
@@ -190,7 +190,7 @@ fn age_counts_from_the_request_and_remaining_life_ends_at_zero() {
 }
 
 #[test]
-fn a_lease_lasts_while_the_token_is_fresh() {
+fn lease_lasts_while_the_token_is_fresh() {
     let mut world = World::new();
     let token = world.call(30.0).answer.expect("a token");
     for (time, fresh) in [(1000.0, 545.0), (1545.0, 0.0), (1600.0, 0.0), (1800.0, 0.0)] {
@@ -200,7 +200,7 @@ fn a_lease_lasts_while_the_token_is_fresh() {
 }
 
 #[test]
-fn there_is_no_lease_of_an_older_or_a_rejected_token() {
+fn no_lease_of_an_older_or_a_rejected_token() {
     let mut world = World::new();
     let old = world.call(30.0).answer.expect("a token");
     let new = world.at(1600.0).call(30.0).answer.expect("a token");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_rejected_token_becomes_spent_and_the_next_call_gets_another() {
+fn rejected_token_becomes_stale_and_is_replaced() {
     let mut world = World::new().with_token();
     assert!(world.at(500.0).rejects(1));
     assert_eq!(world.usable(), None);
@@ -11,7 +11,7 @@ fn a_rejected_token_becomes_spent_and_the_next_call_gets_another() {
 }
 
 #[test]
-fn the_rejection_of_another_token_changes_nothing() {
+fn rejecting_another_token_changes_nothing() {
     let mut world = World::new().with_token();
     world.at(1600.0).call(30.0).got(2);
     assert!(!world.at(1700.0).rejects(1));
@@ -20,12 +20,12 @@ fn the_rejection_of_another_token_changes_nothing() {
 }
 
 #[test]
-fn a_rejection_without_a_token_changes_nothing() {
+fn rejecting_without_a_token_changes_nothing() {
     assert!(!World::new().rejects(1));
 }
 
 #[test]
-fn a_hundred_threads_that_reject_one_token_cause_one_flight() {
+fn many_rejections_of_one_token_cause_one_refresh() {
     let mut world = World::new().with_token();
     let mut calls = Vec::new();
     for hundredth in 0..100 {
@@ -40,7 +40,7 @@ fn a_hundred_threads_that_reject_one_token_cause_one_flight() {
 }
 
 #[test]
-fn a_rejected_token_is_better_than_an_error() {
+fn rejected_token_is_given_if_refresh_fails() {
     let mut world = World::new().with_token();
     world.becomes(Down).at(500.0).rejects(1);
     world.call(30.0).got(1);
@@ -49,7 +49,7 @@ fn a_rejected_token_is_better_than_an_error() {
 }
 
 #[test]
-fn a_rejection_ends_the_backoff_of_a_usable_token() {
+fn rejection_ends_the_backoff_of_a_usable_token() {
     let mut world = World::new().with_token();
     world.server.next([WebPage, WebPage, WebPage]);
     world.at(1600.0).called_until(1605.0, 30.0);
@@ -58,7 +58,7 @@ fn a_rejection_ends_the_backoff_of_a_usable_token() {
 }
 
 #[test]
-fn after_a_flight_caused_by_a_rejection_all_are_ignored_for_a_second() {
+fn rejections_are_ignored_after_a_replacement() {
     let mut world = World::new().with_token();
     world.at(500.0).rejects(1);
     world.call(30.0).got(2).at(500.1);
@@ -68,7 +68,7 @@ fn after_a_flight_caused_by_a_rejection_all_are_ignored_for_a_second() {
 }
 
 #[test]
-fn rejections_are_ignored_for_up_to_60_seconds_if_they_go_on() {
+fn repeated_rejections_are_ignored_longer() {
     let mut world = World::new().with_token();
     let mut effective = Vec::new();
     for tenth in 0..3000 {
@@ -88,7 +88,7 @@ fn rejections_are_ignored_for_up_to_60_seconds_if_they_go_on() {
 }
 
 #[test]
-fn a_minute_without_rejections_makes_them_count_again_after_a_second() {
+fn quiet_time_resets_how_long_rejections_are_ignored() {
     for (quiet, ignored) in [(59.0, 2.0), (61.0, 1.0)] {
         let mut world = World::new().with_token();
         world.at(500.0).rejects(1);
@@ -102,7 +102,7 @@ fn a_minute_without_rejections_makes_them_count_again_after_a_second() {
 }
 
 #[test]
-fn after_a_flight_for_another_reason_a_rejection_counts_at_once() {
+fn rejection_counts_at_once_after_a_plain_refresh() {
     let mut world = World::new().with_token();
     world.at(1600.0).call(30.0).got(2);
     assert!(world.at(1600.2).rejects(2));
@@ -119,7 +119,7 @@ fn rejections_of_the_same_token_are_ignored_too() {
 }
 
 #[test]
-fn a_token_is_rejected_but_once() {
+fn token_is_rejected_only_once() {
     let mut world = World::new().with_token();
     assert!(world.at(500.0).rejects(1));
     assert!(!world.rejects(1));

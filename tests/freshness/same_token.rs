@@ -10,7 +10,7 @@ fn renewed_at(time: f64) -> World {
 }
 
 #[test]
-fn asking_earlier_than_a_second_before_the_end_would_bring_nothing() {
+fn same_token_is_not_requested_until_its_expiry() {
     let mut world = renewed_at(1600.0);
     let times = world.at(1650.0).called_until(1798.9, 30.0);
     assert!(times.is_empty(), "{times:?}");
@@ -19,14 +19,14 @@ fn asking_earlier_than_a_second_before_the_end_would_bring_nothing() {
 }
 
 #[test]
-fn a_margin_of_the_users_own_does_not_bring_the_request_forward() {
+fn configured_margin_does_not_hasten_the_request() {
     let mut world = World::new().with_margin(300.0).that_keeps_tokens().with_token();
     world.at(1510.0).call(30.0).got(1);
     assert!(world.at(1520.0).called_until(1798.9, 30.0).is_empty());
 }
 
 #[test]
-fn two_ends_less_than_2_seconds_apart_are_the_later_of_the_two() {
+fn close_expiries_are_the_later_of_the_two() {
     // Asked at 1600.5 the server tells 199 s, which would be 1799.5.
     let mut world = renewed_at(1600.5);
     assert_eq!(world.at(1798.95).usable(), Some(1));
@@ -34,7 +34,7 @@ fn two_ends_less_than_2_seconds_apart_are_the_later_of_the_two() {
 }
 
 #[test]
-fn two_ends_2_seconds_apart_are_not_the_same() {
+fn distant_expiries_are_different() {
     for (at, stale) in [(1600.5, 1799.0), (1600.0, 1797.0)] {
         let mut world = World::new().that_keeps_tokens().with_token();
         // The server tells 198 s, which would be 1798.5 or 1798.
@@ -46,7 +46,7 @@ fn two_ends_2_seconds_apart_are_not_the_same() {
 }
 
 #[test]
-fn an_answer_with_a_later_end_counts() {
+fn later_expiry_counts() {
     let mut world = World::new().that_keeps_tokens().with_token();
     world.server.ends(1, 1801.6);
     world.at(1600.0).call(30.0).got(1);
@@ -55,7 +55,7 @@ fn an_answer_with_a_later_end_counts() {
 }
 
 #[test]
-fn an_answer_with_a_much_earlier_end_counts() {
+fn much_earlier_expiry_counts() {
     let mut world = World::new().that_keeps_tokens().with_token();
     world.server.ends(1, 1750.1);
     world.at(1600.0).call(30.0).got(1);
@@ -65,7 +65,7 @@ fn an_answer_with_a_much_earlier_end_counts() {
 }
 
 #[test]
-fn with_less_than_2_seconds_left_the_flight_asks_again_1_to_1_5_seconds_after_the_end() {
+fn refresh_near_the_expiry_asks_again_after_it() {
     for (random, again) in [(0.0, 1801.0), (0.5, 1801.25), (1.0, 1801.5)] {
         let mut world = World::new().with_random(random).that_keeps_tokens().with_token();
         world.at(1650.0).call(30.0).got(1);
@@ -76,7 +76,7 @@ fn with_less_than_2_seconds_left_the_flight_asks_again_1_to_1_5_seconds_after_th
 }
 
 #[test]
-fn while_that_flight_waits_a_caller_with_time_waits_for_it() {
+fn patient_caller_waits_for_that_refresh() {
     let mut world = renewed_at(1600.0);
     world.at(1799.01).start(30.0);
     let calls = [1799.2, 1799.9, 1800.1].map(|time| world.at(time).start(30.0));
@@ -87,7 +87,7 @@ fn while_that_flight_waits_a_caller_with_time_waits_for_it() {
 }
 
 #[test]
-fn while_that_flight_waits_a_caller_without_time_has_the_token_until_it_is_dead() {
+fn impatient_caller_gets_the_token_until_it_expires() {
     let mut world = renewed_at(1600.0);
     world.at(1799.01).start(30.0);
     let calls = [1799.2, 1799.4].map(|time| world.at(time).start(0.5));
@@ -98,7 +98,7 @@ fn while_that_flight_waits_a_caller_without_time_has_the_token_until_it_is_dead(
 }
 
 #[test]
-fn in_its_last_second_the_token_is_spent() {
+fn same_token_is_stale_just_before_its_expiry() {
     let mut world = renewed_at(1600.0);
     world.at(1799.01).start(30.0);
     for time in [1799.2, 1799.7] {
@@ -107,13 +107,13 @@ fn in_its_last_second_the_token_is_spent() {
 }
 
 #[test]
-fn a_flyer_whose_deadline_is_sooner_has_the_token_at_once() {
+fn leader_without_time_to_wait_gets_the_token() {
     let mut world = renewed_at(1600.0);
     world.at(1799.01).call(2.3).got(1).after(0.1);
 }
 
 #[test]
-fn a_waiter_whose_deadline_is_sooner_has_the_token() {
+fn follower_without_time_to_wait_gets_the_token() {
     let mut world = renewed_at(1600.0);
     world.at(1799.01).start(30.0);
     let waiter = world.at(1799.05).start(0.4);
@@ -121,21 +121,21 @@ fn a_waiter_whose_deadline_is_sooner_has_the_token() {
 }
 
 #[test]
-fn a_refresh_ahead_of_time_does_not_wait_for_the_end() {
+fn proactive_refresh_does_not_wait_for_the_expiry() {
     let mut world = World::new().of_life(6.0).that_keeps_tokens().with_token();
     // Ageing from 4.8 on, spent from 5.7 on.
     world.at(4.9).call(30.0).got(1).after(0.1);
 }
 
 #[test]
-fn with_2_seconds_left_the_flight_does_not_wait() {
+fn refresh_well_before_the_expiry_does_not_wait() {
     let mut world = World::new().with_margin(15.0).of_life(30.0).that_keeps_tokens().with_token();
     world.at(27.5).call(30.0).got(1).after(0.1);
     assert_eq!(world.usable(), Some(1));
 }
 
 #[test]
-fn a_server_whose_token_never_changes_is_asked_at_most_three_times_by_one_flight() {
+fn token_that_never_changes_causes_no_storm() {
     let mut world = World::new().of_life(30.0).that_keeps_tokens().with_token();
     for tenth in 0..600 {
         let now = f64::from(tenth) / 10.0;
@@ -149,7 +149,7 @@ fn a_server_whose_token_never_changes_is_asked_at_most_three_times_by_one_flight
 }
 
 #[test]
-fn a_rejected_token_that_comes_again_is_given_again() {
+fn rejected_token_that_comes_again_is_given_again() {
     let mut world = World::new().that_keeps_tokens().with_token();
     world.at(500.0).rejects(1);
     world.call(30.0).got(1).after(0.1);

@@ -29,7 +29,7 @@ fn client(life: f64, margin: Option<f64>, takes: f64, random: f64) -> (World, f6
 }
 
 #[test]
-fn whoever_asks_while_the_token_is_usable_has_one() {
+fn caller_always_gets_a_usable_token_in_time() {
     let lives = [2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 45.0, 70.0, 150.0, 600.0, 1800.0, 86_400.0];
     let margins = [None, Some(0.0), Some(0.3), Some(2.0), Some(30.0), Some(1e5)];
     let takes = [0.01, 0.3, 1.0, 2.0, 5.0];
@@ -59,7 +59,7 @@ fn whoever_asks_while_the_token_is_usable_has_one() {
 }
 
 #[test]
-fn many_callers_of_a_usable_token_all_have_one() {
+fn many_callers_all_get_the_usable_token() {
     for life in [2.0, 4.0, 12.0, 45.0, 70.0] {
         for (margin, behaviour) in [None, Some(0.0), Some(1.0)].into_iter().zip([Silent; 3]) {
             let (mut world, end) = client(life, margin, 0.1, 1.0);
@@ -79,7 +79,7 @@ fn many_callers_of_a_usable_token_all_have_one() {
 }
 
 #[test]
-fn no_request_ahead_of_time_outlives_the_token() {
+fn proactive_request_ends_before_the_token_expires() {
     for (life, margin, takes) in [(12.0, None, 0.1), (1800.0, Some(0.0), 0.1), (60.0, None, 4.0)] {
         let (mut world, end) = client(life, margin, takes, 1.0);
         let expired = life - f64::min(1.0, life / 20.0);
