@@ -9,7 +9,7 @@ fn child_at(time: f64, random: f64) -> World {
 
 fn forked(mut world: World, time: f64, random: f64) -> World {
     let cached = world.at(time).state().cached().expect("a token").clone();
-    world.inherits(cached, random);
+    world.inherit(cached, random);
     world
 }
 
@@ -31,14 +31,14 @@ fn a_child_has_random_factors_of_its_own() {
 #[test]
 fn a_child_born_during_a_flight_makes_its_own() {
     let mut world = World::new().with_token();
-    world.becomes(Silent).at(1900.0).start(30.0);
+    world.server_becomes(Silent).at(1900.0).start(30.0);
     let mut child = forked(world, 1901.0, 0.5);
-    child.becomes(Fine).call(30.0).got(2).after(0.1);
+    child.server_becomes(Fine).call(30.0).got(2).after(0.1);
 }
 
 #[test]
 fn the_lead_of_the_same_token_stays_zero() {
-    let mut world = World::new().that_keeps_tokens().with_token();
+    let mut world = World::new().with_token_reuse().with_token();
     world.at(1600.0).call(30.0).got(1);
     assert_close(forked(world, 1650.0, 0.5).refresh_in(), 1799.0 - 1650.0);
 }
@@ -46,7 +46,7 @@ fn the_lead_of_the_same_token_stays_zero() {
 #[test]
 fn a_child_with_a_dead_token_rides_out_a_blip_as_its_parent_would() {
     let mut child = child_at(1900.0, 0.5);
-    child.becomes(WebPage).server.from(1902.0, Fine);
+    child.server_becomes(WebPage).server.from(1902.0, Fine);
     child.call(30.0).got(2);
 }
 

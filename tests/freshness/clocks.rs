@@ -1,145 +1,145 @@
-//! Two clocks, one that counts suspend and one that may be set.
+//! The clock that counts suspend, and the wall clock, which may be set.
 
 use super::*;
 
 const HOUR: i64 = 3600;
 
 #[test]
-fn a_wall_clock_set_back_does_no_harm() {
+fn wall_clock_set_back_does_no_harm() {
     let mut world = World::new().with_token();
-    world.at(500.0).sets_wall_clock(-HOUR);
+    world.at(500.0).shift_wall_clock(-HOUR);
     world.at(1544.0).call(30.0).got(1).at_once();
     world.at(1600.0).call(30.0).got(2);
-    world.asked_at(&[0.0, 1600.0]);
+    world.assert_requests_at(&[0.0, 1600.0]);
 }
 
 #[test]
-fn a_wall_clock_set_forward_costs_one_exchange() {
+fn wall_clock_set_forward_costs_one_exchange() {
     let mut world = World::new().with_token();
-    world.at(500.0).sets_wall_clock(HOUR);
+    world.at(500.0).shift_wall_clock(HOUR);
     world.at(501.0).call(30.0).got(2).after(0.1);
     world.at(1500.0).call(30.0).got(2).at_once();
-    world.asked_at(&[0.0, 501.0]);
+    world.assert_requests_at(&[0.0, 501.0]);
 }
 
 #[test]
-fn a_wall_clock_set_forward_in_an_outage_costs_nothing() {
+fn wall_clock_set_forward_in_an_outage_is_harmless() {
     let mut world = World::new().with_token();
-    world.becomes(Down).at(500.0).sets_wall_clock(HOUR);
+    world.server_becomes(Down).at(500.0).shift_wall_clock(HOUR);
     world.at(501.0).call(30.0).got(1);
     world.at(1798.9).call(30.0).got(1);
 }
 
 #[test]
-fn a_token_that_only_the_wall_clock_calls_over_is_spent() {
+fn token_expired_only_by_the_wall_clock_is_stale() {
     let mut world = World::new().with_token();
-    world.at(500.0).sets_wall_clock(1300);
+    world.at(500.0).shift_wall_clock(1300);
     assert_eq!(world.usable(), None);
     world.call(0.0).got(1);
 }
 
 #[test]
-fn a_token_without_margin_that_only_the_wall_clock_calls_over_is_spent() {
+fn wall_clock_makes_stale_even_without_a_margin() {
     let mut world = World::new().with_margin(0.0).with_token();
-    world.at(500.0).sets_wall_clock(HOUR);
+    world.at(500.0).shift_wall_clock(HOUR);
     assert_eq!(world.usable(), None);
 }
 
 #[test]
-fn the_clock_that_says_less_is_left_decides_about_ageing() {
+fn clock_that_shows_less_life_left_decides() {
     let mut world = World::new().with_token();
-    world.at(1400.0).sets_wall_clock(140);
+    world.at(1400.0).shift_wall_clock(140);
     world.call(30.0).got(1).at_once();
-    world.sets_wall_clock(10);
+    world.shift_wall_clock(10);
     world.call(30.0).got(2).after(0.1);
 }
 
 #[test]
-fn a_token_that_died_while_the_machine_slept_is_noticed_at_the_next_call() {
+fn expiry_during_sleep_is_noticed_at_the_next_call() {
     let mut world = World::new().with_token();
-    world.at(500.0).suspends(8.0 * 3600.0);
+    world.at(500.0).suspend(8.0 * 3600.0);
     world.call(30.0).got(2).after(0.1);
 }
 
 #[test]
-fn a_machine_that_slept_makes_a_whole_flight() {
+fn refresh_after_sleep_may_make_all_its_attempts() {
     let mut world = World::new().with_token();
-    world.becomes(Down).at(1600.0).called_until(1700.0, 30.0);
-    world.suspends(3600.0).server.next([Down, Down, Fine]);
+    world.server_becomes(Down).at(1600.0).poll_until(1700.0, 30.0);
+    world.suspend(3600.0).server.next([Down, Down, Fine]);
     world.call(30.0).got(2);
 }
 
 #[test]
-fn the_backoff_ends_when_the_wall_clock_calls_the_token_over() {
+fn backoff_ends_if_the_wall_clock_makes_token_stale() {
     let mut world = World::new().with_token();
-    world.becomes(Throttling(Some(3.0))).at(1600.0).called_until(1610.0, 30.0);
-    world.becomes(WebPage).at(1620.0).call(30.0).got(1);
-    world.becomes(Fine).at(1621.5).call(30.0).got(1).at_once();
-    world.sets_wall_clock(HOUR).call(30.0).got(2).after(0.1);
+    world.server_becomes(Throttling(Some(3.0))).at(1600.0).poll_until(1610.0, 30.0);
+    world.server_becomes(WebPage).at(1620.0).call(30.0).got(1);
+    world.server_becomes(Fine).at(1621.5).call(30.0).got(1).at_once();
+    world.shift_wall_clock(HOUR).call(30.0).got(2).after(0.1);
 }
 
 #[test]
-fn backoff_floor_and_denial_do_not_heed_the_wall_clock() {
-    for proactive in [-HOUR, HOUR] {
+fn wall_clock_does_not_move_backoff_or_denial() {
+    for offset in [-HOUR, HOUR] {
         for (behaviour, until) in [(WebPage, 1.05), (Denying, 5.05)] {
             let mut world = World::new();
-            world.becomes(behaviour).call(30.0);
-            world.sets_wall_clock(proactive).at(until).call(30.0).at_once();
-            world.asked_at(&[0.0]);
+            world.server_becomes(behaviour).call(30.0);
+            world.shift_wall_clock(offset).at(until).call(30.0).at_once();
+            world.assert_requests_at(&[0.0]);
             world.at(until + 0.1).call(30.0).after(0.1);
         }
-        let mut world = World::new().of_life(0.9);
+        let mut world = World::new().with_life(0.9);
         world.call(30.0).got(1);
-        world.at(0.9).sets_wall_clock(proactive).call(30.0).got(2);
-        world.asked_at(&[0.0, 1.0]);
+        world.at(0.9).shift_wall_clock(offset).call(30.0).got(2);
+        world.assert_requests_at(&[0.0, 1.0]);
     }
 }
 
 #[test]
-fn backoff_and_denial_go_on_while_the_machine_sleeps() {
+fn backoff_and_denial_run_on_during_sleep() {
     for behaviour in [WebPage, Denying] {
         let mut world = World::new();
-        world.becomes(behaviour).call(30.0);
-        world.suspends(60.0).becomes(Fine).call(30.0).got(1).after(0.1);
+        world.server_becomes(behaviour).call(30.0);
+        world.suspend(60.0).server_becomes(Fine).call(30.0).got(1).after(0.1);
     }
 }
 
 #[test]
-fn a_token_tells_its_expiry_by_the_wall_clock() {
+fn token_tells_its_expiry_by_the_wall_clock() {
     let mut world = World::new();
-    let asked = world.now().wall;
+    let requested = world.now().wall;
     let token = world.call(30.0).answer.expect("a token");
     let expires = token.expires_at().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    assert_eq!(expires, asked + Duration::from_secs(1800));
+    assert_eq!(expires, requested + Duration::from_secs(1800));
 }
 
 #[test]
-fn the_later_end_of_the_same_token_counts_on_the_wall_clock_too() {
-    let mut world = World::new().that_keeps_tokens().with_token();
-    let asked = world.now().wall - Duration::from_millis(100);
+fn later_expiry_counts_on_the_wall_clock_too() {
+    let mut world = World::new().with_token_reuse().with_token();
+    let requested = world.now().wall - Duration::from_millis(100);
     let call = world.at(1600.5).call(30.0);
     let expires_at = call.got(1).answer.as_ref().expect("a token").expires_at();
     let expires = expires_at.duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    assert_eq!(expires, asked + Duration::from_secs(1800));
+    assert_eq!(expires, requested + Duration::from_secs(1800));
 }
 
 #[test]
-fn after_a_wrong_moment_of_the_wall_clock_the_backoff_still_ends_when_the_token_is_spent() {
+fn backoff_ends_at_stale_after_a_clock_jump() {
     let mut world = World::new().with_token();
-    world.becomes(Throttling(Some(300.0))).at(500.0).sets_wall_clock(HOUR);
+    world.server_becomes(Throttling(Some(300.0))).at(500.0).shift_wall_clock(HOUR);
     world.call(0.05).got(1);
-    world.sets_wall_clock(-HOUR);
+    world.shift_wall_clock(-HOUR);
     world.at(1760.0).call(30.0).got(1);
     world.at(1770.01).call(30.0).got(1);
-    world.becomes(Fine).at(1830.1).call(30.0).got(2).after(0.1);
+    world.server_becomes(Fine).at(1830.1).call(30.0).got(2).after(0.1);
 }
 
 #[test]
-fn after_a_wrong_moment_of_the_wall_clock_an_outage_is_ridden_out_anew() {
+fn grace_period_remains_after_a_clock_jump() {
     let mut world = World::new().with_token();
-    world.becomes(WebPage).at(500.0).sets_wall_clock(HOUR);
+    world.server_becomes(WebPage).at(500.0).shift_wall_clock(HOUR);
     world.call(10.0).got(1);
-    world.sets_wall_clock(-HOUR).at(1000.0).call(30.0).got(1);
+    world.shift_wall_clock(-HOUR).at(1000.0).call(30.0).got(1);
     world.at(1900.0).server.from(1902.0, Fine);
     world.call(30.0).got(2);
 }

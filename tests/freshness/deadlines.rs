@@ -1,23 +1,23 @@
-//! Callers with little time, callers who wait, and leaders that never come back.
+//! Callers with little time, followers, and leaders that overrun or never return.
 
 use super::*;
 
 #[test]
-fn a_caller_without_time_has_what_is_there() {
+fn zero_timeout_gives_what_is_cached() {
     let mut world = World::new().with_token();
     for time in [1000.0, 1600.0, 1780.0] {
         world.at(time).call(0.0).got(1).at_once();
     }
     world.at(1800.0).call(0.0).failed(ErrorKind::Timeout).at_once();
     World::new().call(0.0).failed(ErrorKind::Timeout).at_once();
-    world.asked_at(&[0.0]);
+    world.assert_requests_at(&[0.0]);
 }
 
 #[test]
-fn a_caller_without_time_has_the_remembered_error_only_while_it_lasts() {
+fn zero_timeout_gives_the_remembered_error() {
     for (behaviour, lasts) in [(WebPage, 1.0), (Denying, 5.0)] {
         let mut world = World::new();
-        let kind = world.becomes(behaviour).call(30.0).error().kind();
+        let kind = world.server_becomes(behaviour).call(30.0).error().kind();
         let remembered = world.at(0.05 + lasts).call(0.0);
         assert!(remembered.failed(kind).error().is_remembered());
         world.at(0.15 + lasts).call(0.0).failed(ErrorKind::Timeout);
@@ -25,12 +25,12 @@ fn a_caller_without_time_has_the_remembered_error_only_while_it_lasts() {
 }
 
 #[test]
-fn a_caller_without_time_does_not_look_at_the_secret_file() {
+fn zero_timeout_does_not_read_the_secret_file() {
     let mut world = World::new();
-    world.becomes(Denying).call(30.0);
+    world.server_becomes(Denying).call(30.0);
     world.at(2.0).call(0.0).failed(ErrorKind::Denied);
     let mut refresh_due = World::new().with_token();
-    refresh_due.becomes(Denying).at(1600.0).call(30.0);
+    refresh_due.server_becomes(Denying).at(1600.0).call(30.0);
     refresh_due.at(1602.0).call(0.0).got(1);
     for world in [world, refresh_due] {
         assert!(world.secret_checks().is_empty());
@@ -38,11 +38,11 @@ fn a_caller_without_time_does_not_look_at_the_secret_file() {
 }
 
 #[test]
-fn the_deadline_covers_attempts_pauses_and_waits() {
+fn deadline_covers_attempts_pauses_and_waits() {
     for behaviour in [Silent, Down, WebPage, Throttling(Some(3.0))] {
         for time in [0.05, 0.3, 1.0, 5.0, 12.0, 30.0, 100.0] {
             let mut world = World::new().with_token();
-            world.becomes(behaviour).at(1900.0);
+            world.server_becomes(behaviour).at(1900.0);
             let calls = [world.start(time), world.start(time), world.start(time / 2.0)];
             for call in world.finish_all(&calls) {
                 assert!(call.ended - call.began <= time, "{call:?}");
@@ -52,34 +52,34 @@ fn the_deadline_covers_attempts_pauses_and_waits() {
 }
 
 #[test]
-fn no_attempt_begins_that_the_deadline_leaves_no_time_for() {
+fn no_attempt_begins_after_the_deadline() {
     let mut world = World::new();
-    world.becomes(Down).call(0.24).failed(ErrorKind::Server).after(0.1);
-    world.asked_at(&[0.0]);
+    world.server_becomes(Down).call(0.24).failed(ErrorKind::Server).after(0.1);
+    world.assert_requests_at(&[0.0]);
 }
 
 #[test]
-fn a_waiter_leaves_at_its_deadline() {
+fn follower_leaves_at_its_deadline() {
     let mut world = World::new();
-    world.becomes(Silent).start(30.0);
-    let waiter = world.start(2.0);
-    world.finish(waiter).failed(ErrorKind::Timeout).after(2.0);
+    world.server_becomes(Silent).start(30.0);
+    let follower = world.start(2.0);
+    world.finish(follower).failed(ErrorKind::Timeout).after(2.0);
 }
 
 #[test]
-fn a_flight_that_only_lacked_time_is_no_failure() {
-    let mut world = World::new().that_takes(0.4);
-    let hurried = world.call(0.05);
-    assert_eq!(hurried.failed(ErrorKind::Timeout).after(0.05).error().to_string(), "request 1");
-    // No backoff, only the minimum interval; and nothing is remembered.
+fn lack_of_time_is_not_a_failure() {
+    let mut world = World::new().with_exchange_time(0.4);
+    let impatient = world.call(0.05);
+    assert_eq!(impatient.failed(ErrorKind::Timeout).after(0.05).error().to_string(), "request 1");
+    // No backoff and no remembered error: only the minimum interval keeps the requests apart.
     let call = world.call(30.0);
     call.got(1).at(1.4);
     assert_eq!(call.requests, 1);
 }
 
 #[test]
-fn after_a_flight_that_lacked_time_the_waiter_with_the_latest_deadline_flies() {
-    let mut world = World::new().that_takes(0.4);
+fn most_patient_follower_leads_after_lack_of_time() {
+    let mut world = World::new().with_exchange_time(0.4);
     let times = [0.05, 3.0, 20.0, 30.0, 25.0, 4.0];
     let calls = times.map(|time| world.start(time));
     let calls = world.finish_all(&calls);
@@ -91,8 +91,8 @@ fn after_a_flight_that_lacked_time_the_waiter_with_the_latest_deadline_flies() {
 }
 
 #[test]
-fn after_a_flight_that_lacked_time_a_spent_tokens_waiter_with_the_latest_deadline_flies() {
-    let mut world = World::new().that_takes(0.4).with_token();
+fn most_patient_follower_leads_with_a_stale_token() {
+    let mut world = World::new().with_exchange_time(0.4).with_token();
     let times = [0.05, 3.0, 30.0, 4.0];
     world.at(1780.0);
     let calls = times.map(|time| world.start(time));
@@ -104,19 +104,19 @@ fn after_a_flight_that_lacked_time_a_spent_tokens_waiter_with_the_latest_deadlin
 }
 
 #[test]
-fn nobody_lets_another_go_first_for_more_than_50_ms() {
-    let mut world = World::new().that_takes(0.4);
+fn followers_do_not_wait_long_for_the_next_leader() {
+    let mut world = World::new().with_exchange_time(0.4);
     let leader = world.start(0.05);
     let gone = world.start(30.0);
     let patient = world.start(10.0);
     world.finish(leader);
-    world.abandons(gone);
+    world.abandon(gone);
     world.finish(patient).got(1).at(1.05 + 0.4);
 }
 
 #[test]
-fn nobody_lets_one_go_first_who_is_gone() {
-    let mut world = World::new().that_takes(0.4);
+fn followers_do_not_wait_for_a_caller_that_is_gone() {
+    let mut world = World::new().with_exchange_time(0.4);
     world.server.next([Fine, WebPage]);
     world.start(0.05);
     let gone = world.start(30.0);
@@ -125,28 +125,28 @@ fn nobody_lets_one_go_first_who_is_gone() {
 }
 
 #[test]
-fn a_flight_that_lacked_time_does_not_make_attempts_longer() {
+fn lack_of_time_does_not_lengthen_attempts() {
     let mut world = World::new();
-    world.becomes(Silent).call(0.05);
+    world.server_becomes(Silent).call(0.05);
     world.at(2.0).call(30.0);
     assert_close(world.server.requests[1].timeout, 10.0);
 }
 
 #[test]
-fn three_flights_in_a_row_may_lack_time() {
-    let mut world = World::new().that_takes(0.4);
+fn only_so_many_refreshes_in_a_row_may_lack_time() {
+    let mut world = World::new().with_exchange_time(0.4);
     for second in 0..4 {
         world.at(f64::from(second)).call(0.05).failed(ErrorKind::Timeout);
     }
     assert_eq!(world.requests_since(0.0), 4);
-    // The fourth was a failure: its backoff began at 3.05.
+    // The fourth lack of time was a failure, which began a backoff at 3.05.
     world.at(4.02).call(0.03).failed(ErrorKind::Timeout).at_once();
     assert_eq!(world.requests_since(0.0), 4);
 }
 
 #[test]
-fn a_success_lets_flights_lack_time_again() {
-    let mut world = World::new().that_takes(0.4);
+fn success_resets_the_count_of_lacks_of_time() {
+    let mut world = World::new().with_exchange_time(0.4);
     for second in 0..3 {
         world.at(f64::from(second)).call(0.05).failed(ErrorKind::Timeout);
     }
@@ -157,51 +157,51 @@ fn a_success_lets_flights_lack_time_again() {
 }
 
 #[test]
-fn a_flyer_with_5_seconds_does_not_lack_time() {
+fn leader_with_enough_time_does_not_lack_time() {
     for (time, requests) in [(4.9, 2), (5.1, 1)] {
         let mut world = World::new();
-        world.becomes(Silent).call(time).failed(ErrorKind::Timeout).after(time);
+        world.server_becomes(Silent).call(time).failed(ErrorKind::Timeout).after(time);
         world.start(30.0);
         assert_eq!(world.server.requests.len(), requests);
     }
 }
 
 #[test]
-fn another_failure_of_a_flyer_with_little_time_is_a_failure() {
+fn server_error_in_little_time_is_a_failure() {
     let mut world = World::new();
-    world.becomes(Down).call(0.2).failed(ErrorKind::Server);
+    world.server_becomes(Down).call(0.2).failed(ErrorKind::Server);
     world.at(1.05).call(30.0).failed(ErrorKind::Server).at_once();
 }
 
 #[test]
-fn a_refresh_ahead_of_time_that_only_lacked_time_is_no_failure() {
-    let mut world = World::new().that_takes(0.4).with_token();
+fn proactive_lack_of_time_is_not_a_failure() {
+    let mut world = World::new().with_exchange_time(0.4).with_token();
     world.at(1700.0).call(0.2).got(1).after(0.1);
     world.at(1701.0).call(30.0).got(2).after(0.4);
 }
 
 #[test]
-fn a_refresh_ahead_of_time_that_a_slow_server_did_not_answer_did_not_lack_time() {
-    let mut world = World::new().that_takes(4.0).with_token();
-    world.becomes(Silent).at(1700.0).call(12.0).got(1);
+fn proactive_timeout_with_enough_time_is_a_failure() {
+    let mut world = World::new().with_exchange_time(4.0).with_token();
+    world.server_becomes(Silent).at(1700.0).call(12.0).got(1);
     world.at(1706.5).call(30.0).got(1).at_once();
     assert_eq!(world.requests_since(1700.0), 1);
 }
 
 #[test]
-fn a_flyer_more_than_a_second_past_its_end_is_abandoned() {
+fn stuck_leader_is_abandoned() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
-    let waiter = world.start(30.0);
-    let hurried = world.start(4.5);
+    let follower = world.start(30.0);
+    let impatient = world.start(4.5);
     world.at(4.9).call(0.05).failed(ErrorKind::Timeout);
-    world.finish(hurried).failed(ErrorKind::Timeout).after(4.5);
-    assert_within(world.finish(waiter).got(2).ended, 5.1..5.2);
+    world.finish(impatient).failed(ErrorKind::Timeout).after(4.5);
+    assert_within(world.finish(follower).got(2).ended, 5.1..5.2);
 }
 
 #[test]
-fn whoever_is_told_to_wait_for_an_abandoned_flyer_is_told_to_wait_for_something_to_come() {
+fn followers_never_wait_for_a_time_in_the_past() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
@@ -215,16 +215,16 @@ fn whoever_is_told_to_wait_for_an_abandoned_flyer_is_told_to_wait_for_something_
 }
 
 #[test]
-fn a_waiter_notices_at_once_that_a_flyer_is_abandoned() {
+fn follower_replaces_a_stuck_leader_at_once() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
-    let waiter = world.at(0.5).start(30.0);
-    assert_within(world.finish(waiter).got(2).ended, 5.1..5.2);
+    let follower = world.at(0.5).start(30.0);
+    assert_within(world.finish(follower).got(2).ended, 5.1..5.2);
 }
 
 #[test]
-fn a_late_answer_never_replaces_a_newer_token() {
+fn late_answer_does_not_replace_a_newer_token() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     let stuck = world.start(4.0);
@@ -234,28 +234,28 @@ fn a_late_answer_never_replaces_a_newer_token() {
 }
 
 #[test]
-fn a_late_answer_does_not_make_attempts_longer() {
+fn late_answer_does_not_lengthen_attempts() {
     let mut world = World::new();
     world.server.next([Stuck(60.0)]);
     world.start(4.0);
     world.at(6.0).call(30.0).got(2);
-    world.at(1900.0).becomes(Silent).call(300.0);
+    world.at(1900.0).server_becomes(Silent).call(300.0);
     assert_close(world.server.requests[2].timeout, 10.0);
 }
 
 #[test]
-fn a_late_answer_is_welcome_without_a_newer_token() {
+fn late_answer_is_used_without_a_newer_token() {
     let mut world = World::new();
     world.server.next([Stuck(6.5), Silent]);
     world.start(4.0);
     world.at(5.5).start(30.0);
-    let waiter = world.start(30.0);
-    world.finish(waiter).got(1).at(6.5);
+    let follower = world.start(30.0);
+    world.finish(follower).got(1).at(6.5);
 }
 
 #[test]
-fn a_late_answer_ends_the_backoff() {
-    let mut world = World::new().of_life(10.0);
+fn late_answer_ends_the_backoff() {
+    let mut world = World::new().with_life(10.0);
     world.server.next([Stuck(7.0), Throttling(Some(60.0))]);
     world.start(4.0);
     world.at(5.5).call(30.0).failed(ErrorKind::Throttled);
@@ -264,7 +264,7 @@ fn a_late_answer_ends_the_backoff() {
 }
 
 #[test]
-fn a_late_failure_does_not_shorten_a_backoff() {
+fn late_failure_does_not_shorten_a_backoff() {
     let mut world = World::new();
     world.server.next([StuckAndDown(7.0), Throttling(Some(50.0))]);
     world.start(4.0);
@@ -274,7 +274,7 @@ fn a_late_failure_does_not_shorten_a_backoff() {
 }
 
 #[test]
-fn a_flyer_that_comes_back_late_is_told_its_own_failure() {
+fn late_leader_gets_its_own_failure() {
     let mut world = World::new();
     world.server.next([StuckAndDown(7.0), Silent]);
     let stuck = world.start(4.0);
@@ -283,7 +283,7 @@ fn a_flyer_that_comes_back_late_is_told_its_own_failure() {
 }
 
 #[test]
-fn a_late_failure_changes_nothing_once_there_is_a_newer_token() {
+fn late_failure_is_ignored_with_a_newer_token() {
     let mut world = World::new();
     world.server.next([StuckAndDown(60.0)]);
     let stuck = world.start(4.0);
@@ -294,30 +294,30 @@ fn a_late_failure_changes_nothing_once_there_is_a_newer_token() {
 }
 
 #[test]
-fn a_late_failure_does_not_end_the_flight_that_follows() {
+fn late_failure_does_not_end_the_next_refresh() {
     let mut world = World::new();
     world.server.next([StuckAndDown(6.0), Slow(5.0)]);
     world.start(4.0);
     world.at(5.5).start(30.0);
-    let waiter = world.at(6.1).start(30.0);
-    world.finish(waiter).got(1).at(10.5);
-    world.asked_at(&[0.0, 5.5]);
+    let follower = world.at(6.1).start(30.0);
+    world.finish(follower).got(1).at(10.5);
+    world.assert_requests_at(&[0.0, 5.5]);
 }
 
 #[test]
-fn a_panic_ends_the_flight_as_internal_for_all() {
+fn panic_ends_the_refresh_as_internal_for_all() {
     let mut world = World::new();
-    let calls = world.becomes(Panicking).start_many(5, 30.0);
+    let calls = world.server_becomes(Panicking).start_many(5, 30.0);
     for call in world.finish_all(&calls) {
         call.failed(ErrorKind::Internal).after(0.1);
     }
 }
 
 #[test]
-fn a_flight_given_up_leaves_the_way_free() {
+fn refresh_given_up_lets_a_follower_lead() {
     let mut world = World::new();
     let leader = world.start(30.0);
-    let waiter = world.start(30.0);
-    world.at(0.05).gives_up(leader);
-    world.finish(waiter).got(2).at(1.1);
+    let follower = world.start(30.0);
+    world.at(0.05).give_up(leader);
+    world.finish(follower).got(2).at(1.1);
 }

@@ -1,4 +1,7 @@
-//! What holds whatever happens, worked out from requests and answers alone.
+//! What must hold in every scenario. An observer follows the requests and answers of a client and
+//! works out what the client may do, without the code under test: one refresh at a time, never two
+//! within the minimum interval, none during a backoff or a denial, no expired token given, no error
+//! while there is a valid token. Each assertion names what was violated.
 
 use std::time::Duration;
 
@@ -8,32 +11,35 @@ use crate::token::{Grant, Token};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What an observer of one client knows.
+/// What the observer of one client knows.
 #[derive(Default)]
 pub struct Invariants {
-    known: Option<Known>,
-    refresh: Option<Led>,
+    latest: Option<LatestToken>,
+    refresh: Option<LatestRefresh>,
     failures: u32,
     denials: u32,
     backoff_end: Duration,
+    /// Retry-After allows no refresh before this.
     advised_end: Duration,
     denial_end: Duration,
+    /// How often the secret has changed.
     secrets: u32,
+    /// The last failure was that of reading the secret.
     lacks_secret: bool,
 }
 
-/// The token of the latest request that brought one.
-struct Known {
+/// The token of the latest request that returned one.
+struct LatestToken {
     access_token: String,
     sent: Duration,
-    heard: Duration,
+    received: Duration,
     end: Duration,
     life: Duration,
-    /// The backoff was ended once, as when a token becomes spent.
-    excused: bool,
+    /// The backoff was ended early, as when the token becomes stale: allowed once for each token.
+    backoff_was_ended: bool,
 }
 
-impl Known {
+impl LatestToken {
     fn is_expired(&self, boot: Duration) -> bool {
         let left = self.end.saturating_sub(boot);
         left.is_zero() || left < SECOND.min(self.life / 20)
@@ -41,12 +47,15 @@ impl Known {
 }
 
 /// The latest refresh.
-struct Led {
+struct LatestRefresh {
+    /// The actor that leads it.
     by: usize,
     began: Duration,
     end: Duration,
     attempts: u32,
+    /// When its last attempt failed.
     failed: Duration,
+    /// Its leader has so little time that a timeout may not count as a failure.
     may_lack_time: bool,
     proactive: bool,
     secrets: u32,
@@ -54,20 +63,20 @@ struct Led {
 }
 
 impl Invariants {
-    pub fn begins(&mut self, boot: Duration, by: usize, end: Duration, proactive: bool) {
+    pub fn refresh_begins(&mut self, boot: Duration, by: usize, end: Duration, proactive: bool) {
         if let Some(last) = &self.refresh {
-            assert!(boot >= last.began + SECOND, "two refreshes within a second");
-            assert!(last.completed || boot >= last.end + SECOND, "two refreshes at a time");
+            assert!(boot >= last.began + SECOND, "two refreshes within the minimum interval");
+            assert!(last.completed || boot >= last.end + SECOND, "two refreshes at the same time");
         }
-        assert!(end > boot, "a refresh without time");
-        assert!(boot >= self.advised_end, "a refresh although Retry-After advised against it");
+        assert!(end > boot, "a refresh whose deadline is over");
+        assert!(boot >= self.advised_end, "a refresh before Retry-After allows one");
         assert!(boot >= self.denial_end, "a refresh while a denial is remembered");
         if boot < self.backoff_end {
-            let known = self.known.as_mut().filter(|known| !known.excused);
-            known.expect("a refresh during a backoff").excused = true;
+            let token = self.latest.as_mut().filter(|token| !token.backoff_was_ended);
+            token.expect("a refresh during a backoff").backoff_was_ended = true;
             self.failures = 0;
         }
-        self.refresh = Some(Led {
+        self.refresh = Some(LatestRefresh {
             by,
             began: boot,
             end,
@@ -80,17 +89,20 @@ impl Invariants {
         });
     }
 
-    pub fn sends(&mut self, boot: Duration, by: usize) {
+    pub fn request_sent(&mut self, boot: Duration, by: usize) {
         let Some(refresh) = self.refresh.as_mut().filter(|refresh| refresh.by == by) else {
             return;
         };
         let pause = Duration::from_millis(100);
         refresh.attempts += 1;
         assert!(refresh.attempts <= 3, "too many attempts");
-        assert!(refresh.attempts == 1 || boot >= refresh.failed + pause, "attempts without pause");
+        assert!(
+            refresh.attempts == 1 || boot >= refresh.failed + pause,
+            "attempts without a pause"
+        );
     }
 
-    pub fn hears(
+    pub fn answer_received(
         &mut self,
         boot: Duration,
         by: usize,
@@ -100,7 +112,7 @@ impl Invariants {
     ) {
         let failed = match answer {
             Ok(grant) if self.learn(boot, sent, grant) => None,
-            Ok(_) => Some(Error::new(ErrorKind::Protocol, "dead on arrival")),
+            Ok(_) => Some(Error::new(ErrorKind::Protocol, "expired on arrival")),
             Err(error) => Some(error.clone()),
         };
         let Some(refresh) = self.refresh.as_mut().filter(|refresh| refresh.by == by) else {
@@ -110,36 +122,36 @@ impl Invariants {
         if let Some(error) = failed {
             refresh.failed = boot;
             if completed {
-                self.fails(boot, &error);
+                self.refresh_failed(boot, &error);
             }
         }
     }
 
-    /// Whether that token was alive when it arrived, or there is a newer one.
+    /// Returns whether the token was valid when it arrived, or there is a newer one.
     fn learn(&mut self, boot: Duration, sent: Duration, grant: &Grant) -> bool {
         let access_token = grant.token.access_token();
         let mut end = sent + grant.expires_in;
-        if let Some(known) = &self.known {
-            if known.sent > sent {
+        if let Some(latest) = &self.latest {
+            if latest.sent > sent {
                 return true;
             }
-            let same = known.access_token == access_token;
-            if same && known.end > end && known.end - end < 2 * SECOND {
-                end = known.end;
+            let same = latest.access_token == access_token;
+            if same && latest.end > end && latest.end - end < 2 * SECOND {
+                end = latest.end;
             }
         }
-        let new = Known {
+        let new = LatestToken {
             access_token: access_token.to_owned(),
             sent,
-            heard: boot,
+            received: boot,
             end,
             life: grant.expires_in,
-            excused: false,
+            backoff_was_ended: false,
         };
         if new.is_expired(boot) {
             return false;
         }
-        self.known = Some(new);
+        self.latest = Some(new);
         (self.failures, self.denials) = (0, 0);
         self.backoff_end = Duration::ZERO;
         self.advised_end = Duration::ZERO;
@@ -147,8 +159,8 @@ impl Invariants {
         true
     }
 
-    fn fails(&mut self, boot: Duration, error: &Error) {
-        let refresh = self.refresh.as_ref().expect("somebody flew");
+    fn refresh_failed(&mut self, boot: Duration, error: &Error) {
+        let refresh = self.refresh.as_ref().expect("a refresh began");
         self.lacks_secret = error.kind() == ErrorKind::Config;
         match error.kind() {
             ErrorKind::Argument | ErrorKind::Closed => {}
@@ -170,7 +182,7 @@ impl Invariants {
         }
     }
 
-    pub fn secret_changes(&mut self) {
+    pub fn secret_changed(&mut self) {
         self.secrets += 1;
         self.denials = 0;
         self.denial_end = Duration::ZERO;
@@ -180,34 +192,34 @@ impl Invariants {
         }
     }
 
-    pub fn gives_up(&mut self) {
-        self.refresh.as_mut().expect("somebody flew").completed = true;
+    pub fn refresh_given_up(&mut self) {
+        self.refresh.as_mut().expect("a refresh began").completed = true;
     }
 
-    pub fn inherits(&mut self, cached: &CachedToken) {
-        self.known = Some(Known {
+    pub fn token_inherited(&mut self, cached: &CachedToken) {
+        self.latest = Some(LatestToken {
             access_token: cached.token.access_token().to_owned(),
             sent: cached.sent.boot,
-            heard: cached.sent.boot,
+            received: cached.sent.boot,
             end: cached.expiry.boot,
             life: cached.life,
-            excused: false,
+            backoff_was_ended: false,
         });
     }
 
-    pub fn given(&self, boot: Duration, token: &Token) {
-        let known = self.known.as_ref().expect("a token comes from somewhere");
-        assert_eq!(token.access_token(), known.access_token, "not the latest token");
-        assert!(!known.is_expired(boot), "a dead token");
+    pub fn token_given(&self, boot: Duration, token: &Token) {
+        let latest = self.latest.as_ref().expect("a token that no request returned");
+        assert_eq!(token.access_token(), latest.access_token, "an older token was given");
+        assert!(!latest.is_expired(boot), "an expired token was given");
     }
 
-    /// Whether the latest token was there at that time already.
-    pub fn knows_since(&self, boot: Duration) -> bool {
-        self.known.as_ref().is_some_and(|known| known.heard <= boot)
+    /// Whether the latest token had already arrived at that time.
+    pub fn knew_token_at(&self, boot: Duration) -> bool {
+        self.latest.as_ref().is_some_and(|token| token.received <= boot)
     }
 
-    pub fn refused(&self, boot: Duration) {
-        let alive = self.known.as_ref().is_some_and(|known| !known.is_expired(boot));
-        assert!(!alive, "an error although there is a token");
+    pub fn error_given(&self, boot: Duration) {
+        let valid = self.latest.as_ref().is_some_and(|token| !token.is_expired(boot));
+        assert!(!valid, "an error although there is a valid token");
     }
 }

@@ -1,4 +1,4 @@
-//! Chance that can be repeated.
+//! Random numbers that are the same for the same seed.
 
 /// SplitMix64.
 #[derive(Clone)]
@@ -12,7 +12,7 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to 1.
+    /// From 0 to 1, without 1.
     pub fn random(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
@@ -21,7 +21,8 @@ impl Rng {
         least + (most - least) * self.random()
     }
 
-    /// Time until something happens that happens every `mean` seconds.
+    /// An exponentially distributed pause: the time until an event that happens every `mean`
+    /// seconds on average.
     pub fn pause(&mut self, mean: f64) -> f64 {
         -mean * (1.0 - self.random()).ln()
     }

@@ -1,44 +1,46 @@
-//! The server that hands out the same token again, with whole seconds left. With half of every
-//! random range the token of 0 is over at 1800 and asked for again at 1545, to no avail.
+//! The server that hands out the same token again until it has expired, with its remaining life in
+//! whole seconds. A token requested at 0 is refresh-due from 1545 on, but a request before its
+//! expiry at 1800 returns the same token.
 
 use super::*;
 
-fn renewed_at(time: f64) -> World {
-    let mut world = World::new().that_keeps_tokens().with_token();
+/// The client has token 1, which it was given again at this time.
+fn given_again_at(time: f64) -> World {
+    let mut world = World::new().with_token_reuse().with_token();
     world.at(time).call(30.0).got(1).after(0.1);
     world
 }
 
 #[test]
-fn asking_earlier_than_a_second_before_the_end_would_bring_nothing() {
-    let mut world = renewed_at(1600.0);
-    let times = world.at(1650.0).called_until(1798.9, 30.0);
+fn same_token_is_not_requested_until_its_expiry() {
+    let mut world = given_again_at(1600.0);
+    let times = world.at(1650.0).poll_until(1798.9, 30.0);
     assert!(times.is_empty(), "{times:?}");
     world.at(1799.1).start(30.0);
     assert_eq!(world.server.requests.len(), 3);
 }
 
 #[test]
-fn a_margin_of_the_users_own_does_not_bring_the_request_forward() {
-    let mut world = World::new().with_margin(300.0).that_keeps_tokens().with_token();
+fn configured_margin_does_not_hasten_the_request() {
+    let mut world = World::new().with_margin(300.0).with_token_reuse().with_token();
     world.at(1510.0).call(30.0).got(1);
-    assert!(world.at(1520.0).called_until(1798.9, 30.0).is_empty());
+    assert!(world.at(1520.0).poll_until(1798.9, 30.0).is_empty());
 }
 
 #[test]
-fn two_ends_less_than_2_seconds_apart_are_the_later_of_the_two() {
-    // Asked at 1600.5 the server tells 199 s, which would be 1799.5.
-    let mut world = renewed_at(1600.5);
+fn close_expiries_are_the_later_of_the_two() {
+    // At 1600.5 the answer says 199 s, as if the token expired at 1799.5.
+    let mut world = given_again_at(1600.5);
     assert_eq!(world.at(1798.95).usable(), Some(1));
     assert_eq!(world.at(1799.05).usable(), None);
 }
 
 #[test]
-fn two_ends_2_seconds_apart_are_not_the_same() {
+fn distant_expiries_are_different() {
     for (at, stale) in [(1600.5, 1799.0), (1600.0, 1797.0)] {
-        let mut world = World::new().that_keeps_tokens().with_token();
-        // The server tells 198 s, which would be 1798.5 or 1798.
-        world.server.ends(1, at + 198.6);
+        let mut world = World::new().with_token_reuse().with_token();
+        // The answer says 198 s, as if the token expired at 1798.5 or at 1798.
+        world.server.set_expiry(1, at + 198.6);
         world.at(at).call(30.0).got(1);
         assert_eq!(world.at(stale - 0.05).usable(), Some(1));
         assert_eq!(world.at(stale + 0.05).usable(), None);
@@ -46,18 +48,18 @@ fn two_ends_2_seconds_apart_are_not_the_same() {
 }
 
 #[test]
-fn an_answer_with_a_later_end_counts() {
-    let mut world = World::new().that_keeps_tokens().with_token();
-    world.server.ends(1, 1801.6);
+fn later_expiry_counts() {
+    let mut world = World::new().with_token_reuse().with_token();
+    world.server.set_expiry(1, 1801.6);
     world.at(1600.0).call(30.0).got(1);
     assert_eq!(world.at(1799.9).usable(), Some(1));
     assert_eq!(world.at(1800.1).usable(), None);
 }
 
 #[test]
-fn an_answer_with_a_much_earlier_end_counts() {
-    let mut world = World::new().that_keeps_tokens().with_token();
-    world.server.ends(1, 1750.1);
+fn much_earlier_expiry_counts() {
+    let mut world = World::new().with_token_reuse().with_token();
+    world.server.set_expiry(1, 1750.1);
     world.at(1600.0).call(30.0).got(1);
     assert_eq!(world.at(1748.95).usable(), Some(1));
     assert_eq!(world.at(1749.05).usable(), None);
@@ -65,30 +67,30 @@ fn an_answer_with_a_much_earlier_end_counts() {
 }
 
 #[test]
-fn with_less_than_2_seconds_left_the_flight_asks_again_1_to_1_5_seconds_after_the_end() {
+fn refresh_near_the_expiry_asks_again_after_it() {
     for (random, again) in [(0.0, 1801.0), (0.5, 1801.25), (1.0, 1801.5)] {
-        let mut world = World::new().with_random(random).that_keeps_tokens().with_token();
+        let mut world = World::new().with_random(random).with_token_reuse().with_token();
         world.at(1650.0).call(30.0).got(1);
         let leader = world.at(1799.01).start(30.0);
         world.finish(leader).got(2).at(again + 0.1);
-        world.asked_at(&[0.0, 1650.0, 1799.01, again]);
+        world.assert_requests_at(&[0.0, 1650.0, 1799.01, again]);
     }
 }
 
 #[test]
-fn while_that_flight_waits_a_caller_with_time_waits_for_it() {
-    let mut world = renewed_at(1600.0);
+fn patient_caller_waits_for_that_refresh() {
+    let mut world = given_again_at(1600.0);
     world.at(1799.01).start(30.0);
     let calls = [1799.2, 1799.9, 1800.1].map(|time| world.at(time).start(30.0));
     for call in world.finish_all(&calls) {
         call.got(2).at(1801.35);
     }
-    world.asked_at(&[0.0, 1600.0, 1799.01, 1801.25]);
+    world.assert_requests_at(&[0.0, 1600.0, 1799.01, 1801.25]);
 }
 
 #[test]
-fn while_that_flight_waits_a_caller_without_time_has_the_token_until_it_is_dead() {
-    let mut world = renewed_at(1600.0);
+fn impatient_caller_gets_the_token_until_it_expires() {
+    let mut world = given_again_at(1600.0);
     world.at(1799.01).start(30.0);
     let calls = [1799.2, 1799.4].map(|time| world.at(time).start(0.5));
     for call in world.finish_all(&calls) {
@@ -98,8 +100,8 @@ fn while_that_flight_waits_a_caller_without_time_has_the_token_until_it_is_dead(
 }
 
 #[test]
-fn in_its_last_second_the_token_is_spent() {
-    let mut world = renewed_at(1600.0);
+fn same_token_is_stale_just_before_its_expiry() {
+    let mut world = given_again_at(1600.0);
     world.at(1799.01).start(30.0);
     for time in [1799.2, 1799.7] {
         assert_eq!(world.at(time).usable(), None);
@@ -107,51 +109,51 @@ fn in_its_last_second_the_token_is_spent() {
 }
 
 #[test]
-fn a_flyer_whose_deadline_is_sooner_has_the_token_at_once() {
-    let mut world = renewed_at(1600.0);
+fn leader_without_time_to_wait_gets_the_token() {
+    let mut world = given_again_at(1600.0);
     world.at(1799.01).call(2.3).got(1).after(0.1);
 }
 
 #[test]
-fn a_waiter_whose_deadline_is_sooner_has_the_token() {
-    let mut world = renewed_at(1600.0);
+fn follower_without_time_to_wait_gets_the_token() {
+    let mut world = given_again_at(1600.0);
     world.at(1799.01).start(30.0);
-    let waiter = world.at(1799.05).start(0.4);
-    assert_within(world.finish(waiter).got(1).ended, 1799.05..1799.46);
+    let follower = world.at(1799.05).start(0.4);
+    assert_within(world.finish(follower).got(1).ended, 1799.05..1799.46);
 }
 
 #[test]
-fn a_refresh_ahead_of_time_does_not_wait_for_the_end() {
-    let mut world = World::new().of_life(6.0).that_keeps_tokens().with_token();
-    // Ageing from 4.8 on, spent from 5.7 on.
+fn proactive_refresh_does_not_wait_for_the_expiry() {
+    let mut world = World::new().with_life(6.0).with_token_reuse().with_token();
+    // The token is refresh-due from 4.8 on and stale from 5.7 on.
     world.at(4.9).call(30.0).got(1).after(0.1);
 }
 
 #[test]
-fn with_2_seconds_left_the_flight_does_not_wait() {
-    let mut world = World::new().with_margin(15.0).of_life(30.0).that_keeps_tokens().with_token();
+fn refresh_well_before_the_expiry_does_not_wait() {
+    let mut world = World::new().with_margin(15.0).with_life(30.0).with_token_reuse().with_token();
     world.at(27.5).call(30.0).got(1).after(0.1);
     assert_eq!(world.usable(), Some(1));
 }
 
 #[test]
-fn a_server_whose_token_never_changes_is_asked_at_most_three_times_by_one_flight() {
-    let mut world = World::new().of_life(30.0).that_keeps_tokens().with_token();
+fn token_that_never_changes_causes_no_storm() {
+    let mut world = World::new().with_life(30.0).with_token_reuse().with_token();
     for tenth in 0..600 {
         let now = f64::from(tenth) / 10.0;
-        world.server.ends(1, 29.5f64.max(now + 1.5));
+        world.server.set_expiry(1, 29.5f64.max(now + 1.5));
         world.at(now).start(10.0);
     }
-    // One refresh a turn: at most a request every second.
+    // At most one request in a second.
     assert_within(world.requests_since(30.0) as f64, 10.0..30.0);
     let refreshes = world.state().counts.refreshes;
     assert_within(refreshes as f64, 5.0..31.0);
 }
 
 #[test]
-fn a_rejected_token_that_comes_again_is_given_again() {
-    let mut world = World::new().that_keeps_tokens().with_token();
-    world.at(500.0).rejects(1);
+fn rejected_token_that_comes_again_is_given_again() {
+    let mut world = World::new().with_token_reuse().with_token();
+    world.at(500.0).reject(1);
     world.call(30.0).got(1).after(0.1);
     world.at(501.0).call(30.0).got(1).at_once();
 }

@@ -1,5 +1,5 @@
-//! Whoever asks while the token is usable has a token, soon, whatever the server does: for all lives,
-//! margins, exchange times and moments.
+//! A caller that asks while the token is usable gets a token soon, whatever the server does. The
+//! tests go through many lives, margins, exchange times, and times of the call.
 
 use super::*;
 
@@ -11,17 +11,17 @@ const BEHAVIOURS: [Behaviour; 9] = [
     Throttling(Some(20.0)),
     Denying,
     WebPage,
-    WithoutSecretFile,
+    NoSecretFile,
     Panicking,
 ];
 
-/// A client with a token of that life, and the time from which it is usable no more.
-fn client(life: f64, margin: Option<f64>, takes: f64, random: f64) -> (World, f64) {
+/// A client with a token of this life, and the time at which the token stops being usable.
+fn client(life: f64, margin: Option<f64>, exchange_time: f64, random: f64) -> (World, f64) {
     let mut world = World::new().with_random(random);
     if let Some(margin) = margin {
         world = world.with_margin(margin);
     }
-    let mut world = world.of_life(life).that_takes(takes).with_token();
+    let mut world = world.with_life(life).with_exchange_time(exchange_time).with_token();
     let now = world.now();
     let left = world.state().cached().and_then(|cached| cached.usable_for(now)).expect("usable");
     let end = world.time() + left.as_secs_f64();
@@ -29,27 +29,30 @@ fn client(life: f64, margin: Option<f64>, takes: f64, random: f64) -> (World, f6
 }
 
 #[test]
-fn whoever_asks_while_the_token_is_usable_has_one() {
+fn caller_always_gets_a_usable_token_in_time() {
     let lives = [2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 45.0, 70.0, 150.0, 600.0, 1800.0, 86_400.0];
     let margins = [None, Some(0.0), Some(0.3), Some(2.0), Some(30.0), Some(1e5)];
-    let takes = [0.01, 0.3, 1.0, 2.0, 5.0];
-    for (life, takes) in lives.iter().flat_map(|life| takes.map(|takes| (*life, takes))) {
-        if takes > life / 2.5 {
+    let exchange_time = [0.01, 0.3, 1.0, 2.0, 5.0];
+    for (life, exchange_time) in
+        lives.iter().flat_map(|life| exchange_time.map(|exchange_time| (*life, exchange_time)))
+    {
+        if exchange_time > life / 2.5 {
             continue;
         }
         for (margin, behaviour) in
             margins.iter().flat_map(|margin| BEHAVIOURS.map(|behaviour| (*margin, behaviour)))
         {
-            let (_, end) = client(life, margin, takes, 0.5);
+            let (_, end) = client(life, margin, exchange_time, 0.5);
             for before in [0.02, 0.1, 0.25, 0.6, 1.0, 1.5, 3.0, 7.0, 12.0] {
-                let (mut world, _) = client(life, margin, takes, 0.5);
+                let (mut world, _) = client(life, margin, exchange_time, 0.5);
                 if end - before <= world.time() {
                     continue;
                 }
-                let call = world.becomes(behaviour).at(end - before).call(30.0);
-                let (took, longest) = (call.ended - call.began, (2.0 * takes).clamp(3.0, 10.0));
+                let call = world.server_becomes(behaviour).at(end - before).call(30.0);
+                let (took, longest) =
+                    (call.ended - call.began, (2.0 * exchange_time).clamp(3.0, 10.0));
                 let case = format!(
-                    "life {life}, margin {margin:?}, takes {takes}, {behaviour:?}, {before}"
+                    "life {life}, margin {margin:?}, exchange {exchange_time}, {behaviour:?}, {before}"
                 );
                 assert!(call.answer.is_ok(), "{case}: {:?}", call.answer);
                 assert!(took <= longest + 1e-6, "{case}: {took} s");
@@ -59,11 +62,11 @@ fn whoever_asks_while_the_token_is_usable_has_one() {
 }
 
 #[test]
-fn many_callers_of_a_usable_token_all_have_one() {
+fn many_callers_all_get_the_usable_token() {
     for life in [2.0, 4.0, 12.0, 45.0, 70.0] {
         for (margin, behaviour) in [None, Some(0.0), Some(1.0)].into_iter().zip([Silent; 3]) {
             let (mut world, end) = client(life, margin, 0.1, 1.0);
-            world.becomes(behaviour);
+            world.server_becomes(behaviour);
             let mut calls = Vec::new();
             while world.time() < end - 0.03 {
                 calls.push(world.start(30.0));
@@ -79,11 +82,13 @@ fn many_callers_of_a_usable_token_all_have_one() {
 }
 
 #[test]
-fn no_request_ahead_of_time_outlives_the_token() {
-    for (life, margin, takes) in [(12.0, None, 0.1), (1800.0, Some(0.0), 0.1), (60.0, None, 4.0)] {
-        let (mut world, end) = client(life, margin, takes, 1.0);
+fn proactive_request_ends_before_the_token_expires() {
+    for (life, margin, exchange_time) in
+        [(12.0, None, 0.1), (1800.0, Some(0.0), 0.1), (60.0, None, 4.0)]
+    {
+        let (mut world, end) = client(life, margin, exchange_time, 1.0);
         let expired = life - f64::min(1.0, life / 20.0);
-        world.becomes(Silent).at(end - 1.5).call(30.0).got(1);
+        world.server_becomes(Silent).at(end - 1.5).call(30.0).got(1);
         if let Some(request) = world.server.requests.get(1) {
             assert!(request.at + request.timeout <= expired - 0.09, "{request:?} {expired}");
         }

@@ -1,5 +1,6 @@
-//! Two virtual clocks, a server, clients and their callers. Times are seconds since the world
-//! began, by the clock that counts suspend.
+//! A virtual world: two clocks, a token endpoint, clients, and their callers. Nothing sleeps, so a
+//! scenario of an hour runs in milliseconds. All times are seconds since the world began, on the
+//! clock that counts suspend.
 
 mod callers;
 mod crowd;
@@ -32,14 +33,15 @@ pub struct World {
     clients: Vec<Client>,
     actors: Vec<Actor>,
     pub crowds: Vec<Crowd>,
+    /// The actions to come: when each is due, a tie breaker, and the index of its actor.
     agenda: BinaryHeap<Reverse<(Duration, u64, usize)>>,
-    /// Breaks ties on the agenda: in order, or at random.
+    /// Orders actions that are due at the same time: as they were added, or at random.
     tie: u64,
     rng: Option<Rng>,
     /// The clock that does not count suspend.
     steady: Duration,
     suspended: Duration,
-    wall_ahead: i64,
+    wall_offset: i64,
     expiry_margin: Option<Duration>,
 }
 
@@ -51,7 +53,7 @@ struct Client {
 }
 
 impl World {
-    /// With one client; half of every random range.
+    /// A world with one client, whose random factors are all in the middle of their ranges.
     pub fn new() -> World {
         let mut world = World {
             server: Server::new(),
@@ -63,25 +65,26 @@ impl World {
             rng: None,
             steady: Duration::ZERO,
             suspended: Duration::ZERO,
-            wall_ahead: 0,
+            wall_offset: 0,
             expiry_margin: None,
         };
         world.add_client();
         world
     }
 
+    /// Every random factor of the client is this far into its range: 0 is the start, 1 the end.
     pub fn with_random(mut self, random: f64) -> World {
         self.state().random = Box::new(move || random);
         self
     }
 
-    /// Set by the user.
+    /// The user has set an expiry margin of `margin` seconds. Replaces the client.
     pub fn with_margin(mut self, margin: f64) -> World {
         self.expiry_margin = Some(seconds(margin));
         self.with_new_client()
     }
 
-    /// Everything at random, the same again for the same seed.
+    /// A world in which everything is random. The same seed gives the same events.
     pub fn seeded(seed: u64) -> World {
         let mut world = World::new();
         let mut rng = Rng(seed);
@@ -91,8 +94,8 @@ impl World {
     }
 
     pub fn add_client(&mut self) {
-        let own = self.rng.as_mut().map(|rng| Rng(rng.next()));
-        let random: Box<dyn FnMut() -> f64 + Send> = match own {
+        let client_rng = self.rng.as_mut().map(|rng| Rng(rng.next()));
+        let random: Box<dyn FnMut() -> f64 + Send> = match client_rng {
             Some(mut rng) => Box::new(move || rng.random()),
             None => Box::new(|| 0.5),
         };
@@ -110,33 +113,35 @@ impl World {
         self
     }
 
-    pub fn of_life(mut self, life: f64) -> World {
+    /// Tokens have an `expires_in` of `life` seconds.
+    pub fn with_life(mut self, life: f64) -> World {
         self.server.life = life;
         self
     }
 
-    pub fn that_keeps_tokens(mut self) -> World {
-        self.server.keeps_token = true;
+    /// The server hands out the same token again until it has expired.
+    pub fn with_token_reuse(mut self) -> World {
+        self.server.reuses_token = true;
         self
     }
 
-    pub fn that_takes(mut self, takes: f64) -> World {
-        self.server.takes = takes;
+    /// A request takes this many seconds.
+    pub fn with_exchange_time(mut self, exchange_time: f64) -> World {
+        self.server.exchange_time = exchange_time;
         self
     }
 
-    /// Token 1 was asked for at 0.
-    pub fn with_token(self) -> World {
-        let mut world = self;
-        world.call(30.0).got(1);
-        world
+    /// The client has token 1, requested at 0. The other `with_…` come before this one.
+    pub fn with_token(mut self) -> World {
+        self.call(30.0).got(1);
+        self
     }
 
     pub fn now(&self) -> Now {
         let boot = BOOT + self.steady + self.suspended;
         let wall = WALL + self.steady + self.suspended;
-        let proactive = Duration::from_secs(self.wall_ahead.unsigned_abs());
-        Now { boot, wall: if self.wall_ahead < 0 { wall - proactive } else { wall + proactive } }
+        let offset = Duration::from_secs(self.wall_offset.unsigned_abs());
+        Now { boot, wall: if self.wall_offset < 0 { wall - offset } else { wall + offset } }
     }
 
     pub fn time(&self) -> f64 {
@@ -147,53 +152,60 @@ impl World {
         &mut self.clients[0].state
     }
 
-    pub fn becomes(&mut self, behaviour: Behaviour) -> &mut World {
+    /// From now on the server behaves like this.
+    pub fn server_becomes(&mut self, behaviour: Behaviour) -> &mut World {
         let now = self.time();
         self.server.from(now, behaviour);
         self
     }
 
-    pub fn sets_wall_clock(&mut self, proactive: i64) -> &mut World {
-        self.wall_ahead += proactive;
+    /// Sets the wall clock forward by this many seconds, or back.
+    pub fn shift_wall_clock(&mut self, by: i64) -> &mut World {
+        self.wall_offset += by;
         self
     }
 
-    pub fn suspends(&mut self, time: f64) -> &mut World {
+    /// The machine sleeps for this many seconds.
+    pub fn suspend(&mut self, time: f64) -> &mut World {
         self.suspended += seconds(time);
         self
     }
 
-    /// The client is the child of one that held this.
-    pub fn inherits(&mut self, cached: CachedToken, random: f64) {
-        (0..self.actors.len()).for_each(|actor| self.abandons(actor));
+    /// Makes the client the child of a fork, whose parent had this cached token.
+    pub fn inherit(&mut self, cached: CachedToken, random: f64) {
+        (0..self.actors.len()).for_each(|actor| self.abandon(actor));
         let client = &mut self.clients[0];
         client.invariants = Invariants::default();
-        client.invariants.inherits(&cached);
+        client.invariants.token_inherited(&cached);
         client.state = State::new(None, Box::new(move || random), Some(cached));
     }
 
-    /// Whether it made a difference.
-    pub fn rejects(&mut self, token: usize) -> bool {
+    /// The API rejected this token. Returns whether that made the cached token stale.
+    pub fn reject(&mut self, token: usize) -> bool {
         let now = self.now();
         self.state().reject(now, &format!("token-{token}"))
     }
 
-    pub fn changes_secret(&mut self) -> &mut World {
+    /// The user gives the client another secret.
+    pub fn change_secret(&mut self) -> &mut World {
         self.clients[0].state.secret_changed();
-        self.clients[0].invariants.secret_changes();
+        self.clients[0].invariants.secret_changed();
         self.wake(0);
         self
     }
 
-    pub fn changes_secret_file(&mut self) -> &mut World {
+    /// The secret file changes; the client notices when it next checks the file.
+    pub fn change_secret_file(&mut self) -> &mut World {
         self.clients[0].secret_file_changed = true;
         self
     }
 
+    /// When callers checked the secret file.
     pub fn secret_checks(&self) -> &[f64] {
         &self.clients[0].secret_checks
     }
 
+    /// Seconds until a call would do something useful, as the client says.
     pub fn refresh_in(&mut self) -> f64 {
         let now = self.now();
         self.state().refresh_in(now).as_secs_f64()
@@ -203,6 +215,7 @@ impl World {
         self.clients[client].state.cached().map(|cached| number(&cached.token))
     }
 
+    /// The token that the client gives without waiting, if it is usable.
     pub fn usable(&mut self) -> Option<usize> {
         let now = self.now();
         self.state().usable(now).map(|token| number(&token))
@@ -212,9 +225,9 @@ impl World {
         self.server.requests.iter().filter(|request| request.at >= time).count()
     }
 
-    /// These are all the requests, and when each was sent.
+    /// Asserts that these are the times at which all requests were sent.
     #[track_caller]
-    pub fn asked_at(&self, times: &[f64]) {
+    pub fn assert_requests_at(&self, times: &[f64]) {
         let found: Vec<f64> = self.server.requests.iter().map(|request| request.at).collect();
         assert_eq!(found.len(), times.len(), "requests at {found:?}");
         for (found, expected) in found.iter().zip(times) {
@@ -222,78 +235,81 @@ impl World {
         }
     }
 
-    /// Somebody with so much time calls every tenth of a second until then; from then on, when
-    /// the requests were sent.
-    pub fn called_until(&mut self, until: f64, time: f64) -> Vec<f64> {
+    /// From now until `until` a new caller with this timeout calls every 0.1 s. Returns when
+    /// requests were sent meanwhile, in seconds from now.
+    pub fn poll_until(&mut self, until: f64, timeout: f64) -> Vec<f64> {
         let start = self.time();
         let tenths = ((until - start) * 10.0).round() as u32;
         for tenth in 0..tenths {
-            self.at(start + f64::from(tenth) / 10.0).start(time);
+            self.at(start + f64::from(tenth) / 10.0).start(timeout);
         }
         self.at(until);
         let sent = self.server.requests.iter().map(|request| request.at - start);
         sent.filter(|at| *at >= 0.0).collect()
     }
 
-    /// Everything happens until then.
+    /// Lets everything happen that is due until this time.
     pub fn at(&mut self, time: f64) -> &mut World {
         while self.next_within(time) {}
         self.steady = seconds(time) - self.suspended;
         self
     }
 
-    /// One call from its start to its end.
-    pub fn call(&mut self, time: f64) -> Call {
-        let actor = self.start(time);
+    /// Makes a call with this timeout and runs the world until the call ends.
+    pub fn call(&mut self, timeout: f64) -> Call {
+        let actor = self.start(timeout);
         self.finish(actor)
     }
 
-    pub fn start(&mut self, time: f64) -> usize {
-        self.start_at(0, time)
+    /// Starts a call with this timeout; `finish` runs the world until it ends.
+    pub fn start(&mut self, timeout: f64) -> usize {
+        self.start_for(0, timeout)
     }
 
-    pub fn start_many(&mut self, count: usize, time: f64) -> Vec<usize> {
-        (0..count).map(|_| self.start(time)).collect()
+    pub fn start_many(&mut self, count: usize, timeout: f64) -> Vec<usize> {
+        (0..count).map(|_| self.start(timeout)).collect()
     }
 
-    fn start_at(&mut self, client: usize, time: f64) -> usize {
+    fn start_for(&mut self, client: usize, timeout: f64) -> usize {
         let actor = self.add_actor(client, None);
-        self.begin(actor, time);
+        self.begin(actor, timeout);
         let now = self.time();
         self.at(now);
         actor
     }
 
+    /// The result of a call, if it has ended.
     pub fn ended(&self, actor: usize) -> Option<&Call> {
         self.actors[actor].call.as_ref()
     }
 
     pub fn finish(&mut self, actor: usize) -> Call {
         while self.actors[actor].call.is_none() {
-            assert!(self.next_within(f64::MAX), "nobody is left who could end the call");
+            assert!(self.next_within(f64::MAX), "no event is left that could end the call");
         }
-        self.actors[actor].call.clone().expect("it ended")
+        self.actors[actor].call.clone().expect("the call ended")
     }
 
     pub fn finish_all(&mut self, actors: &[usize]) -> Vec<Call> {
         actors.iter().map(|actor| self.finish(*actor)).collect()
     }
 
-    /// A thread that never runs again.
-    pub fn abandons(&mut self, actor: usize) {
+    /// The thread of this call never runs again.
+    pub fn abandon(&mut self, actor: usize) {
         self.actors[actor].doing = Doing::Nothing;
         self.actors[actor].due = Duration::MAX;
     }
 
-    /// What closing the client does to the one who flies.
-    pub fn gives_up(&mut self, actor: usize) {
-        self.abandons(actor);
+    /// Ends a refresh as closing the client does; its leader never runs again.
+    pub fn give_up(&mut self, actor: usize) {
+        self.abandon(actor);
         let actor = &mut self.actors[actor];
         let client = &mut self.clients[actor.client];
         client.state.give_up(&mut actor.caller);
-        client.invariants.gives_up();
+        client.invariants.refresh_given_up();
     }
 
+    /// Lets the actor act after this pause, and not when it would have acted otherwise.
     fn later(&mut self, actor: usize, pause: Duration) {
         let due = self.steady + pause;
         self.actors[actor].due = due;
@@ -304,7 +320,7 @@ impl World {
         self.agenda.push(Reverse((due, self.tie, actor)));
     }
 
-    /// Whether there was something to do until then.
+    /// Lets the next action happen if it is due by `time`. Returns false if there is none.
     fn next_within(&mut self, time: f64) -> bool {
         let Some(&Reverse((due, _, actor))) = self.agenda.peek() else { return false };
         if (due + self.suspended).as_secs_f64() > time {
@@ -323,14 +339,17 @@ impl World {
         match std::mem::replace(&mut self.actors[actor].doing, Doing::Nothing) {
             Doing::Asking => self.ask(actor),
             Doing::Sending => self.send(actor),
-            Doing::Listening { sent, time, answer } => self.hear(actor, sent, time, answer),
-            Doing::Using(token) => self.try_out(actor, &token),
+            Doing::Receiving { sent, timeout, answer } => {
+                self.receive(actor, sent, timeout, answer);
+            }
+            Doing::Using(token) => self.use_token(actor, &token),
             Doing::Thinking => self.call_again(actor),
             Doing::Nothing => {}
         }
     }
 }
 
+/// Tokens are numbered from 1.
 pub fn number(token: &Token) -> usize {
-    token.access_token().trim_start_matches("token-").parse().expect("the server numbers them")
+    token.access_token().trim_start_matches("token-").parse().expect("a numbered token")
 }

@@ -1,4 +1,4 @@
-//! Callers, who drive `State` as `Cache` does.
+//! Callers, which drive `State` in the way that `Cache` does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,11 @@ use crate::token::{Grant, Token};
 
 const INSTANT: Duration = Duration::from_nanos(1);
 const TOLERANCE: Duration = Duration::from_millis(1);
-/// For the minimum interval, for those with more time, and for a refresh.
+/// Longest time for which a caller waits before it gets a token that was already there: the minimum
+/// interval, the precedence of a more patient caller, and the time for which it follows a refresh.
 const MAX_WAIT_FOR_CACHED: Duration = Duration::from_millis(1000 + 50 + 3000 + 1);
 
-/// Somebody who calls, once or again and again.
+/// A thread that makes one call, or calls again and again as part of a crowd.
 pub struct Actor {
     pub client: usize,
     pub caller: Caller,
@@ -25,30 +26,31 @@ pub struct Actor {
     pub suspended_before: Duration,
     pub doing: Doing,
     pub due: Duration,
+    /// How often it has asked at the same instant: a loop without progress is a defect.
     pub asks: (Duration, u32),
     pub requests: usize,
     pub is_stuck: bool,
     pub call: Option<Call>,
     pub crowd: Option<usize>,
-    /// The server knew the client's token when the call began.
+    /// The client had a token that the server still accepted when the call began.
     pub had_token: bool,
 }
 
 pub enum Doing {
     Asking,
     Sending,
-    Listening {
+    Receiving {
         sent: Now,
-        time: Duration,
+        timeout: Duration,
         answer: Result<Grant, Error>,
     },
-    /// The token of its last call, until the server looks at it.
+    /// Will use the token of its last call at the API.
     Using(Arc<Token>),
     Thinking,
     Nothing,
 }
 
-/// How a call went.
+/// The result of a call, and when it began and ended.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub answer: Result<Arc<Token>, Error>,
@@ -58,7 +60,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Got this token, counted from 1.
+    /// Asserts that the call got this token. Tokens are numbered from 1.
     #[track_caller]
     pub fn got(&self, token: usize) -> &Call {
         assert_eq!(number(self.answer.as_ref().expect("a token")), token);
@@ -81,12 +83,14 @@ impl Call {
         self.after(0.0)
     }
 
+    /// Asserts that the call took this many seconds.
     #[track_caller]
     pub fn after(&self, time: f64) -> &Call {
         assert_close(self.ended - self.began, time);
         self
     }
 
+    /// Asserts that the call ended at this time.
     #[track_caller]
     pub fn at(&self, time: f64) -> &Call {
         assert_close(self.ended, time);
@@ -114,13 +118,13 @@ impl World {
         self.actors.len() - 1
     }
 
-    pub fn begin(&mut self, id: usize, time: f64) {
+    pub fn begin(&mut self, id: usize, timeout: f64) {
         let now = self.now();
-        let had = self.cached(self.actors[id].client);
-        let had_token = had.is_some_and(|token| self.server.is_alive(token, self.time()));
+        let cached = self.cached(self.actors[id].client);
+        let had_token = cached.is_some_and(|token| self.server.accepts(token, self.time()));
         let actor = &mut self.actors[id];
         actor.began = now.boot;
-        actor.deadline = now.boot + seconds(time);
+        actor.deadline = now.boot + seconds(timeout);
         actor.caller = Caller::new(actor.deadline);
         actor.suspended_before = self.suspended;
         actor.requests = 0;
@@ -138,15 +142,15 @@ impl World {
         let client = &mut self.clients[actor.client];
         let asked = if actor.asks.0 == now.boot { actor.asks.1 } else { 0 };
         actor.asks = (now.boot, asked + 1);
-        assert!(actor.asks.1 < 10, "a caller asks again and again at {time}");
+        assert!(actor.asks.1 < 10, "a caller asks in a loop without progress at {time}");
         actor.doing = Doing::Asking;
         match client.state.ask(now, &mut actor.caller) {
             Step::Give(token) => {
-                client.invariants.given(now.boot, &token);
+                client.invariants.token_given(now.boot, &token);
                 self.end(id, Ok(token));
             }
             Step::Fail(error) => {
-                client.invariants.refused(now.boot);
+                client.invariants.error_given(now.boot);
                 self.end(id, Err(error));
             }
             Step::Wait(until) => {
@@ -155,7 +159,7 @@ impl World {
             }
             Step::Lead => {
                 let refresh = actor.caller.refresh.as_ref().expect("a refresh");
-                client.invariants.begins(now.boot, id, refresh.end, refresh.proactive);
+                client.invariants.refresh_begins(now.boot, id, refresh.end, refresh.proactive);
                 self.send(id);
             }
             Step::CheckSecret => {
@@ -163,7 +167,7 @@ impl World {
                 let changed = std::mem::take(&mut client.secret_file_changed);
                 client.state.secret_checked(now, changed);
                 if changed {
-                    client.invariants.secret_changes();
+                    client.invariants.secret_changed();
                 }
                 self.ask(id);
             }
@@ -175,24 +179,36 @@ impl World {
         let at = self.time();
         let actor = &mut self.actors[id];
         let client = &mut self.clients[actor.client];
-        let time = client.state.attempt(sent, &mut actor.caller);
-        assert!(actor.deadline > actor.began, "a request by a caller without time");
-        client.invariants.sends(sent.boot, id);
+        let timeout = client.state.attempt(sent, &mut actor.caller);
+        assert!(actor.deadline > actor.began, "a caller with a timeout of 0 made a request");
+        client.invariants.request_sent(sent.boot, id);
         client.secret_file_changed = false;
         actor.requests += 1;
-        let (after, answer) = self.server.answer(at, time.as_secs_f64());
-        let after = if after == time.as_secs_f64() { time } else { seconds(after) };
-        actor.is_stuck |= after > time;
-        actor.doing = Doing::Listening { sent, time, answer };
+        let (after, answer) = self.server.answer(at, timeout.as_secs_f64());
+        let after = if after == timeout.as_secs_f64() { timeout } else { seconds(after) };
+        actor.is_stuck |= after > timeout;
+        actor.doing = Doing::Receiving { sent, timeout, answer };
         self.later(id, after);
     }
 
-    pub fn hear(&mut self, id: usize, sent: Now, time: Duration, answer: Result<Grant, Error>) {
+    pub fn receive(
+        &mut self,
+        id: usize,
+        sent: Now,
+        timeout: Duration,
+        answer: Result<Grant, Error>,
+    ) {
         let now = self.now();
         let actor = &mut self.actors[id];
         let client = &mut self.clients[actor.client];
-        let next = client.state.answered(sent, now, time, &mut actor.caller, answer.clone());
-        client.invariants.hears(now.boot, id, sent.boot, &answer, next == Next::Completed);
+        let next = client.state.answered(sent, now, timeout, &mut actor.caller, answer.clone());
+        client.invariants.answer_received(
+            now.boot,
+            id,
+            sent.boot,
+            &answer,
+            next == Next::Completed,
+        );
         match next {
             Next::Completed => {
                 actor.doing = Doing::Asking;
@@ -206,6 +222,7 @@ impl World {
         }
     }
 
+    /// All callers of this client that wait look again, as after a notification.
     pub fn wake(&mut self, client: usize) {
         for id in 0..self.actors.len() {
             let actor = &self.actors[id];
@@ -220,11 +237,12 @@ impl World {
         let actor = &mut self.actors[id];
         let slept = self.suspended - actor.suspended_before;
         let in_time = now.boot <= actor.deadline + slept + TOLERANCE;
-        assert!(in_time || actor.is_stuck, "a caller is past its deadline");
-        let old = answer.is_ok() && self.clients[actor.client].invariants.knows_since(actor.began);
-        let in_vain = old && actor.requests == 0 && slept.is_zero();
+        assert!(in_time || actor.is_stuck, "a call ended after its deadline");
+        let had_it =
+            answer.is_ok() && self.clients[actor.client].invariants.knew_token_at(actor.began);
+        let in_vain = had_it && actor.requests == 0 && slept.is_zero();
         let long = now.boot > actor.began + MAX_WAIT_FOR_CACHED;
-        assert!(!in_vain || !long, "a caller waits long for the token that was there");
+        assert!(!in_vain || !long, "a caller waited long for a token that was already cached");
         actor.doing = Doing::Nothing;
         let began = (actor.began - BOOT).as_secs_f64();
         let ended = (now.boot - BOOT).as_secs_f64();
