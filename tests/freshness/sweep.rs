@@ -17,11 +17,12 @@ const BEHAVIOURS: [Behaviour; 9] = [
 
 /// A client with a token of this life, and the time at which the token stops being usable.
 fn client(life: f64, margin: Option<f64>, exchange_time: f64, random: f64) -> (World, f64) {
-    let mut world = World::new().with_random(random);
+    let mut world = World::new();
     if let Some(margin) = margin {
         world = world.with_margin(margin);
     }
-    let mut world = world.with_life(life).with_exchange_time(exchange_time).with_token();
+    let world = world.with_random(random).with_life(life);
+    let mut world = world.with_exchange_time(exchange_time).with_token();
     let now = world.now();
     let left = world.state().cached().and_then(|cached| cached.usable_for(now)).expect("usable");
     let end = world.time() + left.as_secs_f64();
@@ -64,7 +65,10 @@ fn caller_always_gets_a_usable_token_in_time() {
 #[test]
 fn many_callers_all_get_the_usable_token() {
     for life in [2.0, 4.0, 12.0, 45.0, 70.0] {
-        for (margin, behaviour) in [None, Some(0.0), Some(1.0)].into_iter().zip([Silent; 3]) {
+        let margins = [None, Some(0.0), Some(1.0)];
+        for (margin, behaviour) in
+            margins.iter().flat_map(|margin| BEHAVIOURS.map(|behaviour| (*margin, behaviour)))
+        {
             let (mut world, end) = client(life, margin, 0.1, 1.0);
             world.server_becomes(behaviour);
             let mut calls = Vec::new();
@@ -89,8 +93,7 @@ fn proactive_request_ends_before_the_token_expires() {
         let (mut world, end) = client(life, margin, exchange_time, 1.0);
         let expired = life - f64::min(1.0, life / 20.0);
         world.server_becomes(Silent).at(end - 1.5).call(30.0).got(1);
-        if let Some(request) = world.server.requests.get(1) {
-            assert!(request.at + request.timeout <= expired - 0.09, "{request:?} {expired}");
-        }
+        let request = world.server.requests[1];
+        assert!(request.at + request.timeout <= expired - 0.09, "{request:?} {expired}");
     }
 }
