@@ -174,7 +174,7 @@ impl State {
             self.denials.add(now.boot)
         } else {
             let usable_for = self.usable_for(now);
-            let retry_after = error.retry_after_at_first();
+            let retry_after = error.initial_retry_after();
             self.backoff.extend(now.boot, usable_for, retry_after, &mut self.random)
         };
         let error = error.with_retry_after(wait);

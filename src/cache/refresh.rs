@@ -86,9 +86,8 @@ impl Refresh {
         error: &Error,
         random: &mut Random,
     ) -> Option<Duration> {
-        let retry = error.is_retryable()
-            && error.retry_after_at_first().is_none()
-            && self.attempts_left > 0;
+        let retry =
+            error.is_retryable() && error.initial_retry_after().is_none() && self.attempts_left > 0;
         let pause = PAUSES.get(self.attempts_made - 1).filter(|_| retry)?;
         let again = now + pause.mul_f64(0.5 + 0.5 * random());
         (again < self.end).then_some(again)

@@ -117,7 +117,7 @@ fn an_error_tells_how_long_its_backoff_lasts() {
     for (behaviour, wait) in [(WebPage, 1.0), (Throttling(Some(20.0)), 22.0), (Denying, 5.0)] {
         let mut world = World::new();
         let call = world.becomes(behaviour).call(30.0);
-        let advised = call.error().retry_after_at_first().expect("advice");
+        let advised = call.error().initial_retry_after().expect("advice");
         assert_close(advised.as_secs_f64(), wait);
     }
 }
@@ -209,7 +209,7 @@ fn retry_after_is_capped_at_300_seconds_while_the_token_is_usable() {
     let mut world = World::new().with_token();
     world.becomes(Throttling(Some(86_400.0))).at(1600.0).call(30.0).got(1);
     let error = world.state().last_error().expect("the failure").clone();
-    assert_close(error.retry_after_at_first().expect("advice").as_secs_f64(), 330.0);
+    assert_close(error.initial_retry_after().expect("advice").as_secs_f64(), 330.0);
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn a_broken_secret_file_is_looked_at_once_a_second() {
         let checks = world.secret_checks();
         assert!(checks.windows(2).all(|pair| pair[1] - pair[0] >= 1.0), "{checks:?}");
         let latest = world.state().last_error.clone().expect("a failure");
-        assert!(latest.retry_after_at_first() > Some(Duration::from_secs(2)), "{latest:?}");
+        assert!(latest.initial_retry_after() > Some(Duration::from_secs(2)), "{latest:?}");
         world.becomes(Fine).changes_secret_file();
         let requests = world.called_until(at + 21.2, 30.0);
         assert_eq!(requests.len(), 1, "{requests:?}");
