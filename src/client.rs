@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Source};
+use crate::cache::{Cache, TokenSource};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -14,9 +14,9 @@ use crate::token::{Grant, Token};
 
 /// Gets access tokens for one application and keeps them fresh.
 ///
-/// All methods can be called by many threads at once. Clones share everything. The child of a `fork`
-/// can go on using the client (Linux): it starts with its parent's token and shares no lock and no
-/// connection with its parent.
+/// All methods can be called by many threads at once. Clones share everything. The child of a
+/// `fork` can go on using the client (Linux): it starts with its parent's token and shares no lock
+/// and no connection with its parent.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
@@ -63,8 +63,8 @@ impl Client {
     /// Checks the configuration and reads the files that it names. Sends nothing.
     ///
     /// # Errors
-    /// [`Argument`](crate::ErrorKind::Argument) or [`Config`](crate::ErrorKind::Config); the message
-    /// lists every invalid setting.
+    /// [`Argument`](crate::ErrorKind::Argument) or [`Config`](crate::ErrorKind::Config); the
+    /// message lists every invalid setting.
     pub fn new(config: &Config) -> Result<Client, Error> {
         config.check()?;
         let config = Arc::new(config.clone());
@@ -83,17 +83,18 @@ impl Client {
     /// token cannot be used.
     ///
     /// # Errors
-    /// Only if there is no token that is still valid: while there is one, a failed request is not an
-    /// error. The kind says why the last request failed; [`Timeout`](crate::ErrorKind::Timeout) if the
-    /// time was over, [`Closed`](crate::ErrorKind::Closed) after [`close`](Client::close).
+    /// Only if there is no token that is still valid: while there is one, a failed request is not
+    /// an error. The kind says why the last request failed; [`Timeout`](crate::ErrorKind::Timeout)
+    /// if the time was over, [`Closed`](crate::ErrorKind::Closed) after [`close`](Client::close).
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>, Error> {
         self.thread_cache().map_or_else(|| self.ask(self.0.config.timeout), Ok)
     }
 
-    /// The same as [`token`](Client::token), with a timeout for this call only. With a timeout of zero
-    /// it neither waits nor makes a request: it returns the cached token if that is still valid, else
-    /// the remembered error of an earlier request, else [`Timeout`](crate::ErrorKind::Timeout).
+    /// The same as [`token`](Client::token), with a timeout for this call only. With a timeout of
+    /// zero it neither waits nor makes a request: it returns the cached token if that is still
+    /// valid, else the remembered error of an earlier request, else
+    /// [`Timeout`](crate::ErrorKind::Timeout).
     ///
     /// # Errors
     /// As for [`token`](Client::token).
@@ -101,7 +102,8 @@ impl Client {
         self.thread_cache().map_or_else(|| self.ask(timeout), Ok)
     }
 
-    // `always`, because opt-level "s" does not inline it otherwise, and every call would pay for that.
+    // `always`, because opt-level "s" does not inline it otherwise, and every call would pay for
+    // that.
     #[inline(always)]
     fn thread_cache(&self) -> Option<Arc<Token>> {
         ThreadCache::token(&self.engine().cache)
@@ -109,13 +111,13 @@ impl Client {
 
     #[cold]
     fn ask(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
-        // C code may close and free the client while another thread is in this call: the clone keeps
-        // the client in memory until the call returns.
+        // C code may close and free the client while another thread is in this call: the clone
+        // keeps the client in memory until the call returns.
         let client = self.clone();
         let Engine { cache, exchange } = client.engine();
         let clocks = Coarse::now();
-        let fresh_token = cache.get(timeout.min(Config::MAX_DURATION), exchange)?;
-        Ok(ThreadCache::keep(fresh_token, clocks))
+        let served = cache.get(timeout.min(Config::MAX_DURATION), exchange)?;
+        Ok(ThreadCache::keep(served, clocks))
     }
 
     /// Returns the cached token, if it is not about to expire (more is left of its life than
@@ -127,25 +129,26 @@ impl Client {
         })
     }
 
-    /// How long until a call of [`token`](Client::token) would make a request, for programs that refresh
-    /// from a timer of their own. Zero means now; `None` that the client is closed. Never waits for a
-    /// request.
+    /// How long until a call of [`token`](Client::token) would make a request, for programs that
+    /// refresh from a timer of their own. Zero means now; `None` that the client is closed. Never
+    /// waits for a request.
     pub fn refresh_in(&self) -> Option<Duration> {
         self.engine().cache.refresh_in()
     }
 
-    /// Reports that a management API rejected this access token: with HTTP 401, or with HTTP 400 and
-    /// `invalid_token`. If it is the cached token, the next call of [`token`](Client::token) requests
-    /// another; if not, nothing happens. So many reports of one token cost one request.
+    /// Reports that a management API rejected this access token: with HTTP 401, or with HTTP 400
+    /// and `invalid_token`. If it is the cached token, the next call of [`token`](Client::token)
+    /// requests another; if not, nothing happens. So many reports of one token cost one request.
     ///
-    /// After a rejected token was replaced, further rejections are ignored for 1 s, doubling to 60 s: an
-    /// API that answers a lack of permission in the same way must not cause a request for each call.
+    /// After a rejected token was replaced, further rejections are ignored for 1 s, doubling to 60
+    /// s: an API that answers a lack of permission in the same way must not cause a request for
+    /// each call.
     pub fn reject(&self, access_token: &str) {
         self.engine().cache.reject(access_token);
     }
 
-    /// Replaces the client secret. A remembered denial of the old secret is forgotten; the cached token
-    /// stays. Only this process uses the new secret, and children that it forks later.
+    /// Replaces the client secret. A remembered denial of the old secret is forgotten; the cached
+    /// token stays. Only this process uses the new secret, and children that it forks later.
     ///
     /// # Errors
     /// [`Argument`](crate::ErrorKind::Argument), if the secret is empty, or if the client reads its
@@ -157,8 +160,8 @@ impl Client {
         Ok(())
     }
 
-    /// Returns one statistic of this client. Counting starts at 0 in each process, also in the child of
-    /// a fork.
+    /// Returns one statistic of this client. Counting starts at 0 in each process, also in the
+    /// child of a fork.
     pub fn stat(&self, stat: Stat) -> i64 {
         let cache = &self.engine().cache;
         let counts = cache.counts();
@@ -176,15 +179,15 @@ impl Client {
         }
     }
 
-    /// The error of the last failed refresh, even if every caller got a token all the same; `None` if no
-    /// refresh has failed since the last success.
+    /// The error of the last failed refresh, even if every caller got a token all the same; `None`
+    /// if no refresh has failed since the last success.
     pub fn last_error(&self) -> Option<Error> {
         self.engine().cache.last_error()
     }
 
     /// Closes the client and all its clones: every call, now waiting or made later, fails with
-    /// [`Closed`](crate::ErrorKind::Closed). Does not wait for the calls to end. A call that is connecting
-    /// to a host that drops packets ends within 3 s.
+    /// [`Closed`](crate::ErrorKind::Closed). Does not wait for the calls to end. A call that is
+    /// connecting to a host that drops packets ends within 3 s.
     pub fn close(&self) {
         let engine = self.engine();
         engine.cache.close();
@@ -202,7 +205,7 @@ impl Client {
     }
 }
 
-impl Source for Exchange {
+impl TokenSource for Exchange {
     fn request(&self, timeout: Duration) -> Result<Grant, Error> {
         Exchange::request(self, timeout)
     }

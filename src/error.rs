@@ -127,7 +127,8 @@ impl Error {
         self.facts.retryable
     }
 
-    /// Whether the error comes from an earlier request, one that this call neither sent nor waited for.
+    /// Whether the error comes from an earlier request, one that this call neither sent nor waited
+    /// for.
     pub fn is_remembered(&self) -> bool {
         self.remembered
     }

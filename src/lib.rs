@@ -12,14 +12,14 @@
 //! # Ok::<(), oneaccess::Error>(())
 //! ```
 //!
-//! [`Config`] has the settings. A [`Client`] made from it returns a [`Token`] or an [`Error`]. It has
-//! no background thread; only a name lookup runs on a thread of its own, which the call gives up at its
-//! timeout. The child of a `fork` can go on using a client (Linux).
+//! [`Config`] has the settings. A [`Client`] made from it returns a [`Token`] or an [`Error`]. It
+//! has no background thread; only a name lookup runs on a thread of its own, which the call gives
+//! up at its timeout. The child of a `fork` can go on using a client (Linux).
 //!
 //! # Logging
 //! Events are logged through the [`log`] facade, under targets that begin with `oneaccess`, without
-//! secrets. Limit the targets `ureq` and `ureq_proto` to `debug`: at `trace` they log whole responses,
-//! including tokens.
+//! secrets. Limit the targets `ureq` and `ureq_proto` to `debug`: at `trace` they log whole
+//! responses, including tokens.
 //!
 //! # Features
 //! `capi` (default): the C ABI of `include/oneaccess.h`. Rust programs should set

@@ -1,7 +1,7 @@
 //! Text that is wiped when dropped and never shown by `Debug`, and its encodings.
 //!
-//! Every buffer for a secret is allocated at its final size: a buffer that grows is moved, and leaves
-//! a copy of the secret in the memory that it no longer uses.
+//! Every buffer for a secret is allocated at its final size: a buffer that grows is moved, and
+//! leaves a copy of the secret in the memory that it no longer uses.
 
 use std::fmt;
 

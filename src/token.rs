@@ -11,8 +11,8 @@ const SCHEME: &str = "Bearer ";
 /// An access token. Immutable; can be shared by threads.
 ///
 /// The text is wiped from memory when the last reference is dropped. The client holds a reference
-/// until it has another token, and so does each thread that got the token, until it gets another one
-/// or ends. The buffers in which TLS decrypted the response are freed without being wiped.
+/// until it has another token, and so does each thread that got the token, until it gets another
+/// one or ends. The buffers in which TLS decrypted the response are freed without being wiped.
 #[derive(Clone)]
 pub struct Token {
     texts: Arc<Texts>,
@@ -33,8 +33,8 @@ pub(crate) struct Grant {
 }
 
 impl Token {
-    /// `access_token` must be visible ASCII. An optional field that contains a NUL is left out, since
-    /// C could not read it.
+    /// `access_token` must be visible ASCII. An optional field that contains a NUL is left out,
+    /// since C could not read it.
     pub(crate) fn new(access_token: &str, scope: Option<&str>, id_token: Option<&str>) -> Token {
         let authorization = zeroize::Zeroizing::new([SCHEME, access_token].concat());
         Token {

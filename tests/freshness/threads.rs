@@ -34,7 +34,7 @@ impl<F: Fn(usize) -> Result<Grant, Error>> Scripted<F> {
     }
 }
 
-impl<F: Fn(usize) -> Result<Grant, Error>> Source for Scripted<F> {
+impl<F: Fn(usize) -> Result<Grant, Error>> TokenSource for Scripted<F> {
     fn request(&self, timeout: Duration) -> Result<Grant, Error> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let mut longest = self.longest_time.lock().unwrap();
@@ -61,7 +61,7 @@ fn until(condition: impl Fn() -> bool) {
     }
 }
 
-fn kind(result: Result<FreshToken, Error>) -> Option<ErrorKind> {
+fn kind(result: Result<ServedToken, Error>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
@@ -195,7 +195,7 @@ fn a_closed_cache_gives_no_token() {
     cache.close();
     assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
     assert!(cache.cached().is_none() && cache.refresh_in().is_none());
-    assert_eq!(cache.current(), 0);
+    assert_eq!(cache.current_address(), 0);
 }
 
 #[test]
@@ -280,13 +280,13 @@ fn a_token_that_comes_after_close_is_not_given() {
         grant("t", 1800 * SECOND)
     });
     assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
-    assert_eq!((source.requests(), cache.current()), (1, 0));
+    assert_eq!((source.requests(), cache.current_address()), (1, 0));
 }
 
 #[test]
 fn a_panic_of_a_look_at_the_secret_costs_nobody_the_error() {
     struct Panicking;
-    impl Source for Panicking {
+    impl TokenSource for Panicking {
         fn request(&self, _: Duration) -> Result<Grant, Error> {
             Err(Error::new(ErrorKind::Denied, "401"))
         }
@@ -350,18 +350,15 @@ fn an_ageing_token_is_everybodys_at_once_while_one_caller_flies() {
 fn a_lease_lasts_no_longer_than_its_token_is_fresh() {
     let source = Scripted::new(|_| grant("t", 1800 * SECOND));
     let cache = Cache::new(None);
-    let fresh_token = cache.get(SECOND, &source).unwrap();
-    assert_eq!(cache.current(), address(&fresh_token.token));
-    assert!(
-        fresh_token.fresh_for <= (1800 - 30 - 150) * SECOND
-            && fresh_token.fresh_for >= 1400 * SECOND
-    );
+    let served = cache.get(SECOND, &source).unwrap();
+    assert_eq!(cache.current_address(), address(&served.token));
+    assert!(served.fresh_for <= (1800 - 30 - 150) * SECOND && served.fresh_for >= 1400 * SECOND);
     let cached = cache.cached().unwrap();
-    assert!(cached.fresh_for <= fresh_token.fresh_for && cached.fresh_for >= 1400 * SECOND);
+    assert!(cached.fresh_for <= served.fresh_for && cached.fresh_for >= 1400 * SECOND);
     cache.reject("another");
-    assert_eq!(cache.current(), address(&fresh_token.token));
+    assert_eq!(cache.current_address(), address(&served.token));
     cache.reject("t");
-    assert_ne!(cache.current(), address(&fresh_token.token));
+    assert_ne!(cache.current_address(), address(&served.token));
 }
 
 #[test]
@@ -391,7 +388,7 @@ fn the_child_of_a_closed_cache_is_closed() {
 fn every_child_has_a_refresh_moment_of_its_own() {
     let source = Scripted::new(|_| grant("t", 1800 * SECOND));
     let parent = Cache::new(None);
-    let fresh_token = parent.get(SECOND, &source).unwrap();
+    let served = parent.get(SECOND, &source).unwrap();
     let none = Scripted::new(none_wanted);
     let mut moments: Vec<Duration> = (0..32)
         .map(|_| {
@@ -399,8 +396,8 @@ fn every_child_has_a_refresh_moment_of_its_own() {
             let own = child.get(SECOND, &none).unwrap();
             assert_eq!(own.token.access_token(), "t");
             // By its address a thread knows the token, and so the moment.
-            assert_eq!(child.current(), address(&own.token));
-            assert_ne!(child.current(), address(&fresh_token.token));
+            assert_eq!(child.current_address(), address(&own.token));
+            assert_ne!(child.current_address(), address(&served.token));
             own.fresh_for
         })
         .collect();

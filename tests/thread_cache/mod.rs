@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::cache::Source;
+use crate::cache::TokenSource;
 use crate::error::Error;
 use crate::token::Grant;
 
 struct OneToken;
 
-impl Source for OneToken {
+impl TokenSource for OneToken {
     fn request(&self, _: Duration) -> Result<Grant, Error> {
         let token = Token::new("t", None, None);
         Ok(Grant { token, expires_in: Duration::from_secs(1800) })
@@ -23,10 +23,10 @@ impl Source for OneToken {
 /// A cache whose token this thread keeps, with the clocks moved by so many seconds since.
 fn kept(monotonic_moved: i64, wall_moved: i64) -> Cache {
     let cache = Cache::new(None);
-    let fresh_token = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
+    let served = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
     let Coarse { monotonic, wall } = Coarse::now();
     ThreadCache::keep(
-        fresh_token,
+        served,
         Coarse {
             monotonic: monotonic - monotonic_moved * SECOND,
             wall: wall - wall_moved * SECOND,
@@ -46,19 +46,19 @@ fn a_copy_does_while_the_token_is_fresh_and_no_longer() {
 }
 
 /// The lease of a new token that stays fresh for so many milliseconds, and its cache.
-fn lease_of(fresh_ms: u64) -> (FreshToken, Cache) {
+fn lease_of(fresh_ms: u64) -> (ServedToken, Cache) {
     let cache = Cache::new(None);
-    let fresh_token = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
-    (FreshToken { fresh_for: Duration::from_millis(fresh_ms), ..fresh_token }, cache)
+    let served = cache.get(Duration::from_secs(1), &OneToken).expect("a token");
+    (ServedToken { fresh_for: Duration::from_millis(fresh_ms), ..served }, cache)
 }
 
 #[test]
 fn within_the_last_second_the_precise_clocks_decide() {
     for (age_ms, is_given) in [(8000, true), (8900, true), (9100, false), (9900, false)] {
-        let (fresh_token, cache) = lease_of(10_000);
+        let (served, cache) = lease_of(10_000);
         let Coarse { monotonic, wall } = Coarse::now();
         let age = age_ms * SECOND / 1000;
-        ThreadCache::keep(fresh_token, Coarse { monotonic: monotonic - age, wall: wall - age });
+        ThreadCache::keep(served, Coarse { monotonic: monotonic - age, wall: wall - age });
         THREAD_CACHE.with(|thread_cache| thread_cache.checked_at.set(0));
         let given = ThreadCache::token(&cache).is_some();
         // A slow machine makes it older.
@@ -71,8 +71,8 @@ fn within_the_last_second_the_precise_clocks_decide() {
 fn a_token_that_is_not_fresh_for_long_is_not_kept() {
     for fresh_ms in [0, 1, 1000] {
         let old = ThreadCache::token(&kept(0, 0)).expect("kept");
-        let (fresh_token, cache) = lease_of(fresh_ms);
-        ThreadCache::keep(fresh_token, Coarse::now());
+        let (served, cache) = lease_of(fresh_ms);
+        ThreadCache::keep(served, Coarse::now());
         assert!(ThreadCache::token(&cache).is_none());
         assert_eq!(Arc::strong_count(&old), 1, "nor is the one before");
     }
@@ -81,10 +81,10 @@ fn a_token_that_is_not_fresh_for_long_is_not_kept() {
 /// Else another token could come to have its address, and be taken for it.
 #[test]
 fn the_token_of_the_cache_is_kept_with_the_copy() {
-    let (fresh_token, _cache) = lease_of(10_000);
-    let shared = Arc::downgrade(&fresh_token.token);
+    let (served, _cache) = lease_of(10_000);
+    let shared = Arc::downgrade(&served.token);
     let with_the_cache = shared.strong_count();
-    ThreadCache::keep(fresh_token, Coarse::now());
+    ThreadCache::keep(served, Coarse::now());
     assert_eq!(shared.strong_count(), with_the_cache);
     ThreadCache::forget();
     assert_eq!(shared.strong_count(), with_the_cache - 1);
@@ -126,8 +126,8 @@ fn every_thread_has_a_copy_of_its_own_that_goes_with_it() {
     let before = Arc::strong_count(&shared);
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let fresh_token = cache.cached().expect("a token");
-            let own = ThreadCache::keep(fresh_token, Coarse::now());
+            let served = cache.cached().expect("a token");
+            let own = ThreadCache::keep(served, Coarse::now());
             assert!(!Arc::ptr_eq(&own, &shared));
             assert!(Arc::ptr_eq(&own, &ThreadCache::token(&cache).expect("kept")));
         });
