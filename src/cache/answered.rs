@@ -194,8 +194,8 @@ impl State {
 fn expired_on_arrival(sent: Now, now: Now, grant: &Grant, again: Duration) -> Error {
     let took = now.boot.saturating_sub(sent.boot).as_secs_f64();
     let message = format!(
-        "the access token had expired when it arrived: OneAccess said that it was valid for {} s, \
-         and the request took {took:.1} s",
+        "the access token had expired when it arrived: its expires_in is {} s, and the request took \
+         {took:.1} s",
         grant.expires_in.as_secs()
     );
     let error = Error::new(ErrorKind::Protocol, message).with_retryable(true);

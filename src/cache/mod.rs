@@ -137,10 +137,10 @@ impl Cache {
 
     fn log(&self, answer: &Result<Grant, Error>) {
         match answer {
-            Ok(grant) => log::debug!("a token with a life of {:?}", grant.expires_in),
+            Ok(grant) => log::debug!("got an access token that expires in {:?}", grant.expires_in),
             // Closing the client interrupts requests: no failure to warn of.
             Err(_) if self.is_closed() => {}
-            Err(error) => log::warn!("no token: {error}"),
+            Err(error) => log::warn!("token request failed: {error}"),
         }
     }
 
@@ -249,7 +249,7 @@ impl Cache {
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
         let what =
-            "a bug in this library, or in the program's logger, ended a request with a panic";
+            "a token request panicked: this is a bug in this library, or in the program's logger";
         Error::new(ErrorKind::Internal, what)
     })
 }
