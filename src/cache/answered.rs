@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::{Backoff, Denials};
+use super::backoff::{Backoff, NegativeCache};
 use super::cached::{CachedToken, expiry_margin, refresh_window};
 use super::policy::{Caller, State, is_final};
 use super::refresh::{Outcome, Refresh};
@@ -90,8 +90,8 @@ impl State {
     }
 
     /// Caches the token of an answer, unless it has expired or is older than the cached one.
-    /// Returns when to make another request, if the server still hands out a token that is about to
-    /// expire.
+    /// Returns when to make another request, if the server still hands out a token that has expired
+    /// or is about to.
     ///
     /// Example: at 100.0 s the answer is the cached token, which expires at 101.2 s. Another
     /// request follows at 102.2 to 102.7 s, when the server has a new one.
@@ -107,7 +107,7 @@ impl State {
         }
         let same = self.cached.as_ref().filter(|cached| cached.is(grant.token.access_token()));
         let known = same.is_some();
-        let new = same.map(|cached| cached.again(sent, grant));
+        let new = same.map(|cached| cached.received_again(sent, grant));
         let new = new.unwrap_or_else(|| self.new_token(sent, grant));
         let expired = new.is_expired(now);
         let expiry = new.expiry.boot;
@@ -146,7 +146,7 @@ impl State {
         self.short_refreshes = 0;
         self.last_error = None;
         self.backoff = Backoff::default();
-        self.denials = Denials::default();
+        self.negative_cache = NegativeCache::default();
     }
 
     /// Records a failed refresh for later ones; returns what its followers get.
@@ -179,7 +179,7 @@ impl State {
         }
         let wait = if error.kind() == ErrorKind::Denied {
             self.counts.denials += 1;
-            self.denials.add(now.boot)
+            self.negative_cache.add(now.boot)
         } else {
             let usable_for = self.usable_for(now);
             let retry_after = error.initial_retry_after();

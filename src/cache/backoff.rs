@@ -19,7 +19,7 @@ const MAX_IGNORE_REJECTIONS: Duration = Duration::from_secs(60);
 /// The time after a failed refresh in which no other refresh starts.
 ///
 /// Without a usable token it lasts 1, 2, 4, 8, 10, 10 s …; with one, 1, 2, 4 … 32, 60, 60 s …,
-/// since a slow recovery then harms nobody. Each time is multiplied by 0.8 to 1.2 (jitter).
+/// since callers have a token meanwhile. Each time is multiplied by 0.8 to 1.2 (jitter).
 #[derive(Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -105,12 +105,12 @@ impl Backoff {
 /// 10, 20, 40, 60, 60 s …, so that many callers with a wrong secret do not get the application
 /// locked.
 #[derive(Default)]
-pub(super) struct Denials {
+pub(super) struct NegativeCache {
     in_a_row: u32,
     pub end: Duration,
 }
 
-impl Denials {
+impl NegativeCache {
     /// Records a denial, and returns how long it is remembered.
     pub fn add(&mut self, now: Duration) -> Duration {
         let wait = doubled(FIRST_NEGATIVE_CACHE, self.in_a_row, MAX_NEGATIVE_CACHE);

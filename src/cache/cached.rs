@@ -71,7 +71,7 @@ impl CachedToken {
     /// The cached token, which another answer contained again. Such a server hands out one token
     /// until that has expired, and an early refresh is useless: so there is no refresh window, and
     /// the margin is small.
-    pub(super) fn again(&self, sent: Now, grant: &Grant) -> CachedToken {
+    pub(super) fn received_again(&self, sent: Now, grant: &Grant) -> CachedToken {
         let mut new = CachedToken::new(sent, grant, SAME_TOKEN_MARGIN, Duration::ZERO);
         // Of two expiries that differ by rounding the later one counts: truncation makes them
         // early.
@@ -87,7 +87,7 @@ impl CachedToken {
     /// The token for the child of a fork.
     ///
     /// It gets its own random refresh window, so that parent and children do not refresh at the
-    /// same moment; a window of zero stays zero (see `again`). It also gets its own `Arc`: the
+    /// same moment; a window of zero stays zero (see `received_again`). It also gets its own `Arc`: the
     /// thread cache of the forking thread compares addresses, and with the same one would go by the
     /// parent's window.
     pub(super) fn for_child(mut self, random: &mut Random) -> CachedToken {
@@ -151,8 +151,8 @@ impl CachedToken {
 
     /// How long a request that starts at `boot` may take so that this token, if the request fails,
     /// is still valid and can be given. Example: 10 s before the expiry of a token with a life of
-    /// 1800 s it is 8.9 s: the token counts as expired 1 s early, and a request may overrun by 0.1
-    /// s.
+    /// 1800 s it is 8.9 s, since that token counts as expired 1 s early, and a request may end 0.1 s
+    /// late.
     pub(super) fn time_for_a_request(&self, boot: Duration) -> Duration {
         let reserve = min_remaining_life(self.life);
         self.left_on_boot_clock(boot).saturating_sub(reserve + MAX_OVERRUN.min(reserve))
@@ -184,8 +184,8 @@ pub(super) fn expiry_margin(life: Duration, setting: Option<Duration>) -> Durati
     margin.max(min_remaining_life(life))
 }
 
-/// How long before the expiry margin a refresh is due: 150 to 300 s for a life of 1800 s, 20 to 40
-/// s for 200 s. At least twice the time that the last request took, so that a slow server has time
+/// How long before the expiry margin a refresh is due: for a life of 1800 s 150 to 300 s, for
+/// 200 s 20 to 40 s. At least twice the time that the last request took, so that a slow server has time
 /// to answer: if that was 30 s, it is 60 s for a life of 200 s.
 pub(super) fn refresh_window(
     life: Duration,

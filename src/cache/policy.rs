@@ -1,11 +1,14 @@
 //! The decisions: what a caller gets at a given instant. Pure: nothing here waits, sends or reads a
-//! clock, so that the tests need not wait. `docs/freshness.md` states the rules with their reasons;
-//! `answered` is the other half, what an answer changes.
+//! clock, so that the tests need not wait. `answered` is the other half: what an answer changes.
+//! `docs/freshness.md` states the rules with their reasons.
+//!
+//! Here and in the files beside, a `Duration` that is an instant (`now`, `end`, `deadline`, `…_at`)
+//! is on the boot clock; see `Now`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::{Backoff, Denials, Rejections};
+use super::backoff::{Backoff, NegativeCache, Rejections};
 use super::cached::{CachedToken, Phase};
 use super::refresh::{Outcome, Pace, Refresh};
 use crate::error::{Error, ErrorKind};
@@ -44,7 +47,7 @@ pub(crate) struct Caller {
     /// The error of the refresh that it led or followed.
     pub(super) error: Option<Error>,
     /// Whether it has led a proactive refresh: one call leads at most one.
-    was_proactive: bool,
+    has_led_proactive: bool,
     /// Whether it has let a caller with a later deadline go first: it does so once.
     has_yielded: bool,
     has_waited: bool,
@@ -57,7 +60,7 @@ impl Caller {
             refresh: None,
             stale_wait_end: None,
             error: None,
-            was_proactive: false,
+            has_led_proactive: false,
             has_yielded: false,
             has_waited: false,
         }
@@ -101,7 +104,7 @@ pub(crate) struct State {
     /// Refreshes in a row that failed for lack of time; see `MAX_SHORT_REFRESHES`.
     pub(super) short_refreshes: u32,
     pub(super) backoff: Backoff,
-    pub(super) denials: Denials,
+    pub(super) negative_cache: NegativeCache,
     pub(super) rejections: Rejections,
     pub(super) last_error: Option<Error>,
     /// Counts the changes of the secret.
@@ -129,7 +132,7 @@ impl State {
             pace: Pace::default(),
             short_refreshes: 0,
             backoff: Backoff::default(),
-            denials: Denials::default(),
+            negative_cache: NegativeCache::default(),
             rejections: Rejections::default(),
             last_error: None,
             secret_version: 0,
@@ -193,24 +196,24 @@ impl State {
         // The caller has a usable token, so a refresh may cost it only half of its time.
         let half = caller.deadline.saturating_sub(now.boot) / 2;
         let time = half.min(self.pace.proactive_limit());
-        if time.is_zero() || caller.was_proactive || !self.pace.is_worthwhile(available) {
+        if time.is_zero() || caller.has_led_proactive || !self.pace.is_worthwhile(available) {
             return self.give();
         }
         match self.barrier(now) {
-            Some(Barrier::Denial | Barrier::Backoff(_)) if self.checks_secret(now) => {
+            Some(Barrier::Denial | Barrier::Backoff(_)) if self.should_check_secret(now) => {
                 Step::CheckSecret
             }
             Some(_) => self.give(),
             None if early && time < self.pace.min_time_for_early_refresh() => self.give(),
             None => {
-                caller.was_proactive = true;
+                caller.has_led_proactive = true;
                 self.begin(now, caller, Refresh::proactive(now.boot, time.min(available)))
             }
         }
     }
 
     fn ask_stale(&mut self, now: Now, caller: &mut Caller) -> Step {
-        if now.boot >= caller.deadline || caller.was_proactive {
+        if now.boot >= caller.deadline || caller.has_led_proactive {
             return self.give();
         }
         match self.barrier(now) {
@@ -219,7 +222,7 @@ impl State {
                 let end = end.min(caller.deadline);
                 if now.boot < end { self.follow(refresh, end, caller) } else { self.give() }
             }
-            Some(Barrier::Denial | Barrier::Backoff(_)) if self.checks_secret(now) => {
+            Some(Barrier::Denial | Barrier::Backoff(_)) if self.should_check_secret(now) => {
                 Step::CheckSecret
             }
             Some(Barrier::MinInterval(end)) if end < caller.deadline => Step::Wait(end),
@@ -234,8 +237,8 @@ impl State {
 
     fn ask_without_token(&mut self, now: Now, caller: &mut Caller) -> Step {
         // A client that never had a token fails at once: its endpoint is probably mistyped.
-        let has_worked = self.cached.is_some();
-        let in_grace_period = has_worked && self.backoff.in_grace_period(now.boot);
+        let had_token = self.cached.is_some();
+        let in_grace_period = had_token && self.backoff.in_grace_period(now.boot);
         if now.boot >= caller.deadline {
             return self.fail(now, caller);
         }
@@ -245,7 +248,7 @@ impl State {
         let spare = Duration::from_secs(1).min(caller.deadline.saturating_sub(now.boot) / 4);
         match self.barrier(now) {
             Some(Barrier::Refresh(refresh)) => self.follow(refresh, caller.deadline, caller),
-            Some(Barrier::Denial | Barrier::Backoff(_)) if self.checks_secret(now) => {
+            Some(Barrier::Denial | Barrier::Backoff(_)) if self.should_check_secret(now) => {
                 Step::CheckSecret
             }
             Some(Barrier::Backoff(end)) if in_grace_period && end + spare < caller.deadline => {
@@ -264,7 +267,7 @@ impl State {
         let (backoff_end, min_interval_end) = (self.backoff_end(now), self.min_interval_end());
         match self.refresh_under_way(now) {
             Some(refresh) => Some(Barrier::Refresh(refresh)),
-            None if now.boot < self.denials.end => Some(Barrier::Denial),
+            None if now.boot < self.negative_cache.end => Some(Barrier::Denial),
             None if now.boot < backoff_end => Some(Barrier::Backoff(backoff_end)),
             None if now.boot < min_interval_end => Some(Barrier::MinInterval(min_interval_end)),
             None => None,
@@ -315,7 +318,8 @@ impl State {
         if self.refresh_under_way(now).is_some() {
             return timeout("no cached token, and another call's request is still under way");
         }
-        let next_request = self.backoff_end(now).max(self.denials.end).max(self.min_interval_end());
+        let next_request =
+            self.backoff_end(now).max(self.negative_cache.end).max(self.min_interval_end());
         match &self.last_error {
             Some(error) if now.boot < next_request => Step::Fail(error.as_remembered()),
             _ => timeout("no cached token, and no time left to request one"),
@@ -346,8 +350,8 @@ impl State {
 
     /// Whether this caller should check the secret file, on behalf of all: at most one does each
     /// second, and only while a new secret would end what prevents a refresh.
-    fn checks_secret(&mut self, now: Now) -> bool {
-        let may_help = now.boot < self.denials.end || self.lacks_secret();
+    fn should_check_secret(&mut self, now: Now) -> bool {
+        let may_help = now.boot < self.negative_cache.end || self.lacks_secret();
         let due = may_help && now.boot >= self.secret_checked + SECRET_CHECK_INTERVAL;
         if due {
             self.secret_checked = now.boot;
@@ -372,7 +376,7 @@ impl State {
     /// The secret was replaced: failures of the old one, or for lack of one, no longer count.
     pub fn secret_changed(&mut self) {
         self.secret_version += 1;
-        self.denials = Denials::default();
+        self.negative_cache = NegativeCache::default();
         if self.lacks_secret() {
             self.backoff = Backoff::default();
         }
@@ -406,7 +410,8 @@ impl State {
         let completion = self
             .refresh_under_way(now)
             .map_or(Duration::ZERO, |refresh| refresh.abandoned_at().min(now.boot + MIN_INTERVAL));
-        let barred = [completion, self.min_interval_end(), self.backoff_end(now), self.denials.end];
+        let barred =
+            [completion, self.min_interval_end(), self.backoff_end(now), self.negative_cache.end];
         let earliest = barred.into_iter().fold(due, Duration::max);
         let usable_for = self.cached.as_ref().and_then(|cached| {
             // Too late for a proactive refresh: a request could outlast the token. Then the next

@@ -408,7 +408,7 @@ fn each_child_refreshes_at_its_own_moment() {
         })
         .collect();
     moments.sort();
-    // The moments are random within 150 s. Nine of 32 within one second have a chance of one in
-    // 10⁹.
+    // The moments are random within 150 s. The probability of nine of 32 within one second is
+    // about 10⁻⁹.
     assert!(moments.windows(9).all(|nine| nine[8] - nine[0] > SECOND), "{moments:?}");
 }
