@@ -140,9 +140,9 @@ impl Client {
     /// and `invalid_token`. If it is the cached token, the next call of [`token`](Client::token)
     /// requests another; if not, nothing happens. So many reports of one token cost one request.
     ///
-    /// After a rejected token was replaced, further rejections are ignored for 1 s, doubling to 60
-    /// s: an API that answers a lack of permission in the same way must not cause a request for
-    /// each call.
+    /// After a rejected token was replaced, further rejections are ignored for 1 s, doubling up to
+    /// 60 s: if the API answers a lack of permission in the same way, not every call must cause a
+    /// request.
     pub fn reject(&self, access_token: &str) {
         self.engine().cache.reject(access_token);
     }
@@ -160,8 +160,8 @@ impl Client {
         Ok(())
     }
 
-    /// Returns one statistic of this client. Counting starts at 0 in each process, also in the
-    /// child of a fork.
+    /// Returns one statistic of this client, for this process: the counters of the child of a fork
+    /// start at 0.
     pub fn stat(&self, stat: Stat) -> i64 {
         let cache = &self.engine().cache;
         let counts = cache.counts();

@@ -41,7 +41,7 @@ pub(crate) struct ThreadCache {
     /// fresh.
     clock_difference: Cell<i64>,
     /// The monotonic time of the last check of both clocks. They advance at the same ticks: while
-    /// one has not moved, neither has the other, and one clock to read is enough.
+    /// one has not moved, neither has the other, so that it is enough to read one.
     checked_at: Cell<i64>,
 }
 

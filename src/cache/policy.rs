@@ -243,8 +243,8 @@ impl State {
             return self.fail(now, caller);
         }
         // Waiting for the backoff is of use only if there is time for an attempt after it: 1 s, or
-        // a quarter of what is left. Example: a backoff of 4 s needs more than 5 s, one of 0.6 s
-        // 0.8 s.
+        // a quarter of what is left. Example: to wait 4 s a caller needs more than 5 s, to wait
+        // 0.6 s more than 0.8 s.
         let spare = Duration::from_secs(1).min(caller.deadline.saturating_sub(now.boot) / 4);
         match self.barrier(now) {
             Some(Barrier::Refresh(refresh)) => self.follow(refresh, caller.deadline, caller),

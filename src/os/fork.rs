@@ -39,8 +39,8 @@ fn watch_for_forks() {
 /// The child of a fork makes a new one at its first `get`. Its copy of the parent's value is then
 /// never used again and never freed: a thread of the parent may have locked or half changed it.
 ///
-/// Example: the parent has the value of generation 0. In the child `GENERATION` is 1. `get` sees 0
-/// ≠ 1, makes a value of generation 1 and swaps the pointer; later calls see 1 = 1.
+/// Example: the parent has a value of generation 0. In the child `GENERATION` is 1. The first `get`
+/// sees that they differ, makes a value of generation 1 and stores it; later calls return that.
 pub(crate) struct PerProcess<T> {
     latest: AtomicPtr<Owned<T>>,
     /// `AtomicPtr` is `Send` and `Sync` whatever it points to; this type is only if `T` is.
