@@ -1,10 +1,10 @@
-//! `Client`: joins the cache and the exchange.
+//! [`Client`]: the public interface, which joins the cache and the exchange.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Source};
+use crate::cache::{Cache, TokenSource};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -12,8 +12,11 @@ use crate::os::{Coarse, PerProcess};
 use crate::thread_cache::ThreadCache;
 use crate::token::{Grant, Token};
 
-/// Gets access tokens for one application and keeps them fresh. Clones share everything; all
-/// methods may be called by many threads at once, and by the child of a `fork`.
+/// Gets access tokens for one application and keeps them fresh.
+///
+/// All methods can be called by many threads at once. Clones share everything. The child of a
+/// `fork` can go on using the client (Linux): it starts with its parent's token and shares no lock
+/// and no connection with its parent.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
@@ -28,38 +31,40 @@ impl Drop for Shared {
     }
 }
 
+/// The part of a client that each process has its own of.
 struct Engine {
     cache: Cache,
     exchange: Exchange,
 }
 
-/// What [`Client::stat`] can tell.
+/// The numbers that [`Client::stat`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stat {
-    /// Efforts to get a token; each is one or more attempts.
+    /// Refreshes; each is one or more attempts to get a token.
     Refreshes,
-    /// Token requests that were sent, or tried.
+    /// Attempts, each of which is one token request, sent or not.
     Attempts,
-    /// Refreshes that brought no token.
+    /// Failed refreshes.
     Failures,
     /// Calls that waited for another call's refresh.
     Waits,
-    /// Rejections that made the token spent; those that were ignored are not counted.
+    /// Rejections that made the cached token stale; those that were ignored are not counted.
     Rejections,
     /// Refreshes that OneAccess denied.
     Denials,
-    /// Milliseconds since the current token was asked for; -1 without a token.
+    /// Milliseconds since the cached token was requested; -1 without a token.
     TokenAgeMs,
-    /// Milliseconds until the current token expires, not less than 0; -1 without a token.
+    /// Milliseconds until the cached token expires, at least 0; -1 without a token.
     TokenRemainingMs,
 }
 
 impl Client {
-    /// Checks the configuration and reads the files it names. Sends nothing.
+    /// Checks the configuration and reads the files that it names. Sends nothing.
     ///
     /// # Errors
-    /// Every mistake remembered by the configuration, in one error: `Argument` or `Config`.
+    /// [`Argument`](crate::ErrorKind::Argument) or [`Config`](crate::ErrorKind::Config); the
+    /// message lists every invalid setting.
     pub fn new(config: &Config) -> Result<Client, Error> {
         config.check()?;
         let config = Arc::new(config.clone());
@@ -70,23 +75,35 @@ impl Client {
         Ok(Client(Arc::new(Shared { config, engine: PerProcess::new(engine) })))
     }
 
-    /// A token that can be used now. Mostly from memory, within nanoseconds; about once in a
-    /// token's life one caller makes a request and blocks, at most for the configured timeout.
+    /// Returns a token that can be used now. Call this before every use.
+    ///
+    /// Almost every call returns the cached token, within nanoseconds. About once in the life of a
+    /// token, one call makes a request and blocks, for at most the configured timeout
+    /// ([`Config::timeout`], 30 s by default). Other calls wait for that request only if the cached
+    /// token cannot be used.
     ///
     /// # Errors
-    /// Only without a token that is alive; an outage is not an error while there is one.
+    /// Only if there is no token that is still valid: while there is one, a failed request is not
+    /// an error. The kind says why the last request failed; [`Timeout`](crate::ErrorKind::Timeout)
+    /// if the time was over, [`Closed`](crate::ErrorKind::Closed) after [`close`](Client::close).
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>, Error> {
         self.thread_cache().map_or_else(|| self.ask(self.0.config.timeout), Ok)
     }
 
-    /// The same with a timeout of its own. Zero: what is there, a token or a remembered error, or
-    /// `Timeout`; no waiting and no request.
+    /// The same as [`token`](Client::token), with a timeout for this call only. With a timeout of
+    /// zero it neither waits nor makes a request: it returns the cached token if that is still
+    /// valid, else the remembered error of an earlier request, else
+    /// [`Timeout`](crate::ErrorKind::Timeout).
+    ///
+    /// # Errors
+    /// As for [`token`](Client::token).
     pub fn token_within(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
         self.thread_cache().map_or_else(|| self.ask(timeout), Ok)
     }
 
-    // Always: opt-level s would not, which costs every cached token a call.
+    // `always`, because opt-level "s" does not inline it otherwise, and every call would pay for
+    // that.
     #[inline(always)]
     fn thread_cache(&self) -> Option<Arc<Token>> {
         ThreadCache::token(&self.engine().cache)
@@ -94,15 +111,17 @@ impl Client {
 
     #[cold]
     fn ask(&self, timeout: Duration) -> Result<Arc<Token>, Error> {
-        // What was closed may be freed while this call is still on its way out.
-        let alive = self.clone();
-        let Engine { cache, exchange } = alive.engine();
+        // C code may close and free the client while another thread is in this call: the clone
+        // keeps the client in memory until the call returns.
+        let client = self.clone();
+        let Engine { cache, exchange } = client.engine();
         let clocks = Coarse::now();
-        let fresh_token = cache.get(timeout.min(Config::MAX_DURATION), exchange)?;
-        Ok(ThreadCache::keep(fresh_token, clocks))
+        let served = cache.get(timeout.min(Config::MAX_DURATION), exchange)?;
+        Ok(ThreadCache::keep(served, clocks))
     }
 
-    /// The token, if there is one that is not about to expire. Never blocks, never asks.
+    /// Returns the cached token, if it is not about to expire (more is left of its life than
+    /// [`Config::expiry_margin`]). Never waits for a request and never makes one.
     pub fn cached_token(&self) -> Option<Arc<Token>> {
         self.thread_cache().or_else(|| {
             let clocks = Coarse::now();
@@ -110,24 +129,30 @@ impl Client {
         })
     }
 
-    /// How long until a call of [`token`](Client::token) would do something useful, for hosts that
-    /// refresh from a timer of their own: zero means now. `None` once the client is closed.
+    /// How long until a call of [`token`](Client::token) would make a request, for programs that
+    /// refresh from a timer of their own. Zero means now; `None` that the client is closed. Never
+    /// waits for a request.
     pub fn refresh_in(&self) -> Option<Duration> {
         self.engine().cache.refresh_in()
     }
 
-    /// Tells that a management API did not accept this access token, which it says with HTTP 400
-    /// and `invalid_token`, or with 401. If it is the current one the next call gets another.
-    /// Many rejections of one token cost one request; those that follow a fresh one are ignored
-    /// for a while, since a lack of permission looks the same.
+    /// Reports that a management API rejected this access token: with HTTP 401, or with HTTP 400
+    /// and `invalid_token`. If it is the cached token, the next call of [`token`](Client::token)
+    /// requests another; if not, nothing happens. So many reports of one token cost one request.
+    ///
+    /// After a rejected token was replaced, further rejections are ignored for 1 s, doubling up to
+    /// 60 s: if the API answers a lack of permission in the same way, not every call must cause a
+    /// request.
     pub fn reject(&self, access_token: &str) {
         self.engine().cache.reject(access_token);
     }
 
-    /// Uses another client secret from now on, and forgets a denial of the old one. Tokens stay.
+    /// Replaces the client secret. A remembered denial of the old secret is forgotten; the cached
+    /// token stays. Only this process uses the new secret, and children that it forks later.
     ///
     /// # Errors
-    /// `Argument`, if the secret is empty or read from a file.
+    /// [`Argument`](crate::ErrorKind::Argument), if the secret is empty, or if the client reads its
+    /// secret from a file.
     pub fn set_client_secret(&self, client_secret: &str) -> Result<(), Error> {
         let engine = self.engine();
         engine.exchange.set_secret(client_secret)?;
@@ -135,7 +160,8 @@ impl Client {
         Ok(())
     }
 
-    /// One number about what happened in this process so far.
+    /// Returns one statistic of this client, for this process: the counters of the child of a fork
+    /// start at 0.
     pub fn stat(&self, stat: Stat) -> i64 {
         let cache = &self.engine().cache;
         let counts = cache.counts();
@@ -153,14 +179,15 @@ impl Client {
         }
     }
 
-    /// The error of the last failed request, also one that no caller was told of; `None` if there
-    /// was none since the last success.
+    /// The error of the last failed refresh, even if every caller got a token all the same; `None`
+    /// if no refresh has failed since the last success.
     pub fn last_error(&self) -> Option<Error> {
         self.engine().cache.last_error()
     }
 
-    /// Ends every call, those under way and those to come, with `Closed`. One that is connecting
-    /// while packets are dropped ends within 3 seconds.
+    /// Closes the client and all its clones: every call, now waiting or made later, fails with
+    /// [`Closed`](crate::ErrorKind::Closed). Does not wait for the calls to end. A call that is
+    /// connecting to a host that drops packets ends within 3 s.
     pub fn close(&self) {
         let engine = self.engine();
         engine.cache.close();
@@ -178,7 +205,7 @@ impl Client {
     }
 }
 
-impl Source for Exchange {
+impl TokenSource for Exchange {
     fn request(&self, timeout: Duration) -> Result<Grant, Error> {
         Exchange::request(self, timeout)
     }

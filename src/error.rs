@@ -1,4 +1,4 @@
-//! What can go wrong, told for programs (`kind`) and for people (the message).
+//! [`Error`]: a kind for programs, a message for people.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,39 +8,42 @@ use crate::os::{self, Now};
 use crate::redact::one_line;
 use crate::secret::Text;
 
-/// What kind of failure it was.
+/// The kind of a failure. More kinds may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The call was wrong: NULL, not UTF-8, negative. The program needs fixing.
+    /// An argument is invalid: NULL, not UTF-8, negative. The program needs fixing.
     Argument,
-    /// A setting cannot be used: endpoint, CA file, key, secret file, environment.
+    /// A setting cannot be used: the endpoint, a CA file, a key, the secret file, a variable of the
+    /// environment.
     Config,
-    /// No answer: name lookup, connection.
+    /// No response: the name lookup or the connection failed.
     Transport,
-    /// The proxy refused or failed.
+    /// The proxy refused the connection, or failed.
     Proxy,
-    /// The server could not be trusted, or the TLS handshake failed.
+    /// The TLS handshake failed, or the server's certificate is not trusted.
     Tls,
-    /// The time given to the call was over.
+    /// The timeout of the call expired.
     Timeout,
-    /// OneAccess refused the client, its secret or the request.
+    /// OneAccess rejected the client, its secret or the request.
     Denied,
-    /// OneAccess, or a gateway before it, asked for fewer requests.
+    /// OneAccess, or a gateway in front of it, asked for fewer requests, as with HTTP 429.
     Throttled,
-    /// HTTP 5xx, or an error code that says "busy": OneAccess failed.
+    /// OneAccess failed: HTTP 5xx, or an error code that means "busy".
     Server,
-    /// The answer was not a token: web page, redirect, firewall, broken JSON.
+    /// The response is not that of a token endpoint: a web page, a redirect, invalid JSON.
     Protocol,
     /// The client was closed.
     Closed,
-    /// A panic: a bug in this library, or in the program's logger.
+    /// A panic was caught: a bug in this library, or in the program's logger.
     Internal,
 }
 
-/// Why there is no token. Cheap to clone; holds no secret and no token.
+/// Why there is no token.
 ///
-/// An error is one fact shared by all who are given it: a request that failed at a certain time.
+/// One failed request may be reported to many callers: they get clones of one error, with the same
+/// [`occurred_at`](Error::occurred_at). Cloning is cheap. The message is one line, and contains
+/// neither a secret nor a token.
 #[derive(Clone)]
 pub struct Error {
     facts: Arc<Facts>,
@@ -86,12 +89,12 @@ impl Error {
         self.change(|facts| facts.retryable = retryable)
     }
 
-    /// `after` counts from when the error occurred.
+    /// `after` counts from the time of the failure.
     pub(crate) fn with_retry_after(self, after: Duration) -> Error {
         self.change(|facts| facts.retry_after = Some(after))
     }
 
-    /// The same error, given to a call that sent no request.
+    /// The same error, for a call that sent no request.
     pub(crate) fn as_remembered(&self) -> Error {
         let message = format!("{self} (remembered from an earlier request)");
         let error = self.clone().change(|facts| facts.message = line(&message));
@@ -103,46 +106,49 @@ impl Error {
         self
     }
 
-    /// What kind of failure it was.
+    /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.facts.kind
     }
 
-    /// The HTTP status of the answer; 0 if there was none.
+    /// The HTTP status of the response; 0 if there was no response.
     pub fn http_status(&self) -> u16 {
         self.facts.http_status
     }
 
-    /// The vendor's `error_code`, or the OAuth `error` (RFC 6749, section 5.2), as it came but for
-    /// control characters, and what could be the secret or a token.
+    /// The vendor's `error_code`, or the OAuth `error` (RFC 6749, section 5.2), if the response had
+    /// one. Control characters are replaced, and anything that could be the secret or a token.
     pub fn vendor_code(&self) -> Option<&str> {
         self.facts.vendor_code.as_ref().map(Text::as_str)
     }
 
-    /// Whether the same request may succeed later without anybody changing anything.
+    /// Whether the same request may succeed later, without a change of the configuration.
     pub fn is_retryable(&self) -> bool {
         self.facts.retryable
     }
 
-    /// Whether the error comes from an earlier request, which this call neither sent nor waited for.
+    /// Whether the error comes from an earlier request, one that this call neither sent nor waited
+    /// for.
     pub fn is_remembered(&self) -> bool {
         self.remembered
     }
 
-    /// When the request failed.
+    /// When the request failed, by the system clock.
     pub fn occurred_at(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + self.facts.occurred.wall
     }
 
-    /// How long from now until another request is worth sending; `None`: no advice.
+    /// How long to wait, from now, before another call is useful; `None` if that time is over or
+    /// unknown.
     pub fn retry_after(&self) -> Option<Duration> {
         let since = os::now().boot.saturating_sub(self.facts.occurred.boot);
         let rest = self.facts.retry_after?.saturating_sub(since);
         (!rest.is_zero()).then_some(rest)
     }
 
-    /// The server's own advice (Retry-After), or later the cache's, from when the error occurred.
-    pub(crate) fn retry_after_at_first(&self) -> Option<Duration> {
+    /// The wait as of the time of the failure: the server's `Retry-After`, replaced by the cache's
+    /// own wait once the cache has recorded the failure.
+    pub(crate) fn initial_retry_after(&self) -> Option<Duration> {
         self.facts.retry_after
     }
 

@@ -1,27 +1,30 @@
-//! Access tokens for the management APIs of Huawei Cloud OneAccess (also sold as Bamboocloud), kept
-//! fresh: blocking, for programs with threads.
+//! Gets access tokens for the management APIs of Huawei Cloud OneAccess (also sold as Bamboocloud)
+//! and keeps them fresh. Blocking, for programs with threads.
 //!
 //! ```no_run
 //! use oneaccess::{Client, Config};
 //!
 //! let config = Config::new("example.huaweioneaccess.com", "client-id", "client-secret");
 //! let client = Client::new(&config)?;
-//! // Before every use, from any thread: mostly from memory.
+//! // Before every use, from any thread. It almost always returns the cached token.
 //! let token = client.token()?;
 //! println!("Authorization: {}", token.authorization());
 //! # Ok::<(), oneaccess::Error>(())
 //! ```
 //!
-//! [`Config`] holds the settings, [`Client`] gives a [`Token`] or an [`Error`]. A client starts no
-//! thread, except that a name lookup under a deadline borrows one, and can be used by the child of a
-//! `fork` (Linux).
+//! [`Config`] has the settings. A [`Client`] made from it returns a [`Token`] or an [`Error`]. It
+//! has no background thread; only a name lookup runs on a thread of its own, which the call gives
+//! up at its timeout. The child of a `fork` can go on using a client (Linux).
 //!
-//! Events go to the [`log`] facade below the target `oneaccess`, without secrets. Cap the targets
-//! `ureq` and `ureq_proto` at debug: at trace they show answers, tokens included.
+//! # Logging
+//! Events are logged through the [`log`] facade, under targets that begin with `oneaccess`, without
+//! secrets. Limit the targets `ureq` and `ureq_proto` to `debug`: at `trace` they log whole
+//! responses, including tokens.
 //!
 //! # Features
-//! `capi` (default): the C ABI of `include/oneaccess.h`. Rust programs want `default-features = false`:
-//! a shared library that depends on this crate would otherwise export our C symbols as its own.
+//! `capi` (default): the C ABI of `include/oneaccess.h`. Rust programs should set
+//! `default-features = false`: otherwise a shared library that depends on this crate exports the C
+//! functions too.
 #![warn(missing_docs)]
 
 mod cache;
@@ -45,7 +48,7 @@ pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use token::Token;
 
-/// What the fuzz targets of `tests/fuzz` call.
+/// Entry points for the fuzz targets in `tests/fuzz`.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 #[allow(missing_docs)]

@@ -1,5 +1,7 @@
-//! Text that is wiped when dropped and never shown by `Debug`, and its encodings. Whatever holds a
-//! secret has room enough from the start: a buffer that grew would leave a copy behind.
+//! Text that is wiped when dropped and never shown by `Debug`, and its encodings.
+//!
+//! Every buffer for a secret is allocated at its final size: a buffer that grows is moved, and
+//! leaves a copy of the secret in the memory that it no longer uses.
 
 use std::fmt;
 
@@ -8,12 +10,12 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-/// UTF-8 text with a NUL behind it, so that `ffi` can lend it without a copy.
+/// UTF-8 text with a terminating NUL, so that `ffi` can lend it to C without a copy.
 #[derive(Clone)]
 pub(crate) struct Text(Zeroizing<Box<str>>);
 
 impl Text {
-    /// `None` if the text holds a NUL, which C could not see past.
+    /// `None` if the text contains a NUL, which would cut it short in C.
     pub fn new(text: &str) -> Option<Text> {
         if text.contains('\0') {
             return None;
@@ -28,7 +30,7 @@ impl Text {
         &self.0[..self.0.len() - 1]
     }
 
-    /// The NUL-terminated bytes; valid as long as `self`.
+    /// The NUL-terminated bytes, valid until `self` is dropped.
     #[cfg(feature = "capi")]
     pub fn as_ptr(&self) -> *const std::ffi::c_char {
         self.0.as_ptr().cast()
@@ -54,14 +56,15 @@ pub(crate) fn percent_encode(text: &str, set: &'static AsciiSet) -> Zeroizing<St
 }
 
 pub(crate) fn base64(text: &str) -> Zeroizing<String> {
-    // Not `encode_string`, which goes through a buffer on the stack that it does not wipe.
+    // `encode_string` would copy through a buffer on the stack, which it does not wipe.
     let mut encoded = Zeroizing::new(vec![0; 4 * text.len().div_ceil(3)]);
-    let length = BASE64_STANDARD.encode_slice(text, &mut encoded).expect("room for all of it");
+    let length =
+        BASE64_STANDARD.encode_slice(text, &mut encoded).expect("the buffer is large enough");
     debug_assert_eq!(length, encoded.len());
     Zeroizing::new(String::from_utf8(std::mem::take(&mut *encoded)).expect("base64 is ASCII"))
 }
 
-// Looks into another process.
+// The tests read the memory of another process.
 #[cfg(all(test, target_os = "linux"))]
 #[path = "../tests/secret/mod.rs"]
 mod tests;

@@ -1,45 +1,57 @@
-//! The short path of a cached token: what a thread was given last it is given again, as long as that
-//! does. It shares no counter and no lock with other threads: what they do share is only read.
+//! The fast path: each thread remembers the token that it got last, and uses it again while the
+//! token is current and fresh.
+//!
+//! This path takes no lock and writes no memory that threads share, not even a reference count:
+//! with 64 threads the cache line of one shared count would travel between 64 cores at each call.
+//! It only reads the cache's `current_address`, which changes once in a token's life, and a coarse
+//! clock.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::cache::{Cache, FreshToken, address};
+use crate::cache::{Cache, ServedToken, address};
 use crate::os::{Coarse, coarse_monotonic};
 use crate::token::Token;
 
 const SECOND: i64 = 1_000_000_000;
 
 thread_local! {
-    static THREAD_CACHE: ThreadCache = const { ThreadCache::none() };
+    static THREAD_CACHE: ThreadCache = const { ThreadCache::empty() };
 }
 
-/// The token that this thread was given last, until it asks again or ends; one only, whatever the
-/// number of clients.
+/// The token that this thread got last. It is one for all clients: a thread that uses two in turn
+/// takes the slow path each time.
 pub(crate) struct ThreadCache {
-    /// The cache's, kept so that no other token can come to have its address, by which it is known.
+    /// The cache's token, and its address, which tells whether it is still current. The reference
+    /// keeps the address in use: otherwise it could be freed, a later token allocated there, and
+    /// that one mistaken for this one.
     shared: Cell<Option<Arc<Token>>>,
     shared_address: Cell<usize>,
-    /// This thread's own copy, with a reference count of its own.
-    own: Cell<Option<Arc<Token>>>,
-    handle_address: Cell<usize>,
-    /// A count of it that came back, for the next who asks.
+    /// This thread's copy of the token, which callers get. Its reference count is not shared.
+    copy: Cell<Option<Arc<Token>>>,
+    copy_address: Cell<usize>,
+    /// A reference to the copy that a caller gave back, for the next caller. It saves counting up
+    /// and down: a program that gets and frees a token in turn changes no count at all.
     spare: Cell<Option<Arc<Token>>>,
-    /// By the coarse clocks, in nanoseconds: until when it is certainly fresh, and what lay between
-    /// the wall clock and the other one. A clock that was set, and a suspend, change that.
+    /// Until when the token is certainly fresh, by the coarse monotonic clock in nanoseconds.
     fresh_until: Cell<i64>,
+    /// The wall clock minus the monotonic one when the token was kept. Example: the machine was
+    /// suspended for an hour; the monotonic clock stood still, and the difference has grown by an
+    /// hour. It changes too when the wall clock is set. In both cases the token may no longer be
+    /// fresh.
     clock_difference: Cell<i64>,
-    /// When both were looked at. They tick together: until the one moves the other has not either.
+    /// The monotonic time of the last check of both clocks. They advance at the same ticks: while
+    /// one has not moved, neither has the other, so that it is enough to read one.
     checked_at: Cell<i64>,
 }
 
 impl ThreadCache {
-    const fn none() -> ThreadCache {
+    const fn empty() -> ThreadCache {
         ThreadCache {
             shared: Cell::new(None),
             shared_address: Cell::new(0),
-            own: Cell::new(None),
-            handle_address: Cell::new(0),
+            copy: Cell::new(None),
+            copy_address: Cell::new(0),
             spare: Cell::new(None),
             fresh_until: Cell::new(0),
             clock_difference: Cell::new(0),
@@ -47,25 +59,30 @@ impl ThreadCache {
         }
     }
 
-    /// What the cache would give, without asking it.
+    /// The token that `cache` would give, if this thread has it and knows it to be fresh.
     #[inline]
     pub fn token(cache: &Cache) -> Option<Arc<Token>> {
-        // While the thread ends there is none.
-        THREAD_CACHE.try_with(|thread_cache| thread_cache.given(cache)).ok()?
+        // While a thread ends, its thread-local values are gone, but other destructors may call
+        // this.
+        THREAD_CACHE.try_with(|thread_cache| thread_cache.get(cache)).ok()?
     }
 
     #[inline]
-    fn given(&self, cache: &Cache) -> Option<Arc<Token>> {
+    fn get(&self, cache: &Cache) -> Option<Arc<Token>> {
         let address = self.shared_address.get();
-        let is_current = address != 0 && cache.current() == address && self.is_fresh();
-        if is_current { self.spare.take().or_else(|| self.new_handle()) } else { None }
+        let is_current = address != 0 && cache.current_address() == address;
+        if is_current && self.is_fresh() {
+            self.spare.take().or_else(|| self.new_reference())
+        } else {
+            None
+        }
     }
 
     #[cold]
-    fn new_handle(&self) -> Option<Arc<Token>> {
-        let own = self.own.take();
-        self.own.set(own.clone());
-        own
+    fn new_reference(&self) -> Option<Arc<Token>> {
+        let copy = self.copy.take();
+        self.copy.set(copy.clone());
+        copy
     }
 
     #[inline]
@@ -77,54 +94,58 @@ impl ThreadCache {
     fn recheck_clocks(&self) -> bool {
         let Coarse { monotonic, wall } = Coarse::now();
         let clock_difference = wall - monotonic;
-        let fresh = monotonic < self.fresh_until.get()
+        // A small difference comes from NTP, which slews the wall clock; a second or more from a
+        // suspend or a clock that was set.
+        let is_fresh = monotonic < self.fresh_until.get()
             && (clock_difference - self.clock_difference.get()).abs() < SECOND;
-        if fresh {
+        if is_fresh {
             self.checked_at.set(monotonic);
         }
-        fresh
+        is_fresh
     }
 
-    /// Remembers a lease that lasts; gives its token. `clocks`: from before it was asked for, so that
-    /// no time is lost between.
-    pub fn keep(fresh_token: FreshToken, clocks: Coarse) -> Arc<Token> {
-        // Within the last second the precise clocks decide.
-        let nanoseconds = i64::try_from(fresh_token.fresh_for.as_nanos()).unwrap_or(i64::MAX / 2);
+    /// Keeps a token from the cache for this thread, and returns this thread's copy. `clocks` were
+    /// read before the cache was asked: the time that this took must not make the token appear
+    /// fresh longer.
+    pub fn keep(served: ServedToken, clocks: Coarse) -> Arc<Token> {
+        // The coarse clocks are some milliseconds late, and a wall clock that is set by less than a
+        // second goes unnoticed. So in the last second the cache decides, with its precise clocks.
+        let nanoseconds = i64::try_from(served.fresh_for.as_nanos()).unwrap_or(i64::MAX / 2);
         if nanoseconds <= SECOND {
             ThreadCache::forget();
-            return fresh_token.token;
+            return served.token;
         }
-        let own = Arc::new(Token::clone(&fresh_token.token));
+        let copy = Arc::new(Token::clone(&served.token));
         let _ = THREAD_CACHE.try_with(|thread_cache| {
-            thread_cache.shared_address.set(address(&fresh_token.token));
-            thread_cache.shared.set(Some(fresh_token.token));
-            thread_cache.handle_address.set(address(&own));
-            thread_cache.own.set(Some(own.clone()));
+            thread_cache.shared_address.set(address(&served.token));
+            thread_cache.shared.set(Some(served.token));
+            thread_cache.copy_address.set(address(&copy));
+            thread_cache.copy.set(Some(copy.clone()));
             thread_cache.spare.set(None);
             thread_cache.fresh_until.set(clocks.monotonic + nanoseconds - SECOND);
             thread_cache.clock_difference.set(clocks.wall - clocks.monotonic);
             thread_cache.checked_at.set(clocks.monotonic);
         });
-        own
+        copy
     }
 
-    /// Lets go of a token, unless this thread may be given it again.
+    /// Drops a reference to a token, or keeps it as the spare one if it is to this thread's copy.
     #[cfg(feature = "capi")]
     #[inline]
     pub fn take_back(token: Arc<Token>) {
         let _ = THREAD_CACHE.try_with(|thread_cache| {
-            if thread_cache.handle_address.get() == address(&token) {
+            if thread_cache.copy_address.get() == address(&token) {
                 thread_cache.spare.set(Some(token));
             }
         });
     }
 
-    /// Lets go of this thread's token.
+    /// Drops this thread's token.
     pub fn forget() {
         let _ = THREAD_CACHE.try_with(|thread_cache| {
             thread_cache.shared_address.set(0);
-            thread_cache.handle_address.set(0);
-            for token in [&thread_cache.shared, &thread_cache.own, &thread_cache.spare] {
+            thread_cache.copy_address.set(0);
+            for token in [&thread_cache.shared, &thread_cache.copy, &thread_cache.spare] {
                 token.set(None);
             }
         });

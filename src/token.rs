@@ -1,4 +1,4 @@
-//! The access token and what came with it.
+//! [`Token`]: an access token and what came with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,9 +8,11 @@ use crate::secret::Text;
 
 const SCHEME: &str = "Bearer ";
 
-/// An access token, immutable; wiped from memory when its last user lets go of it. A thread that asked
-/// for it counts as one until it is given another token or ends. The buffers in which TLS decrypted
-/// the answer are freed without being wiped.
+/// An access token. Immutable; can be shared by threads.
+///
+/// The text is wiped from memory when the last reference is dropped. The client holds a reference
+/// until it has another token, and so does each thread that got the token, until it gets another
+/// one or ends. The buffers in which TLS decrypted the response are freed without being wiped.
 #[derive(Clone)]
 pub struct Token {
     texts: Arc<Texts>,
@@ -23,7 +25,7 @@ struct Texts {
     id_token: Option<Text>,
 }
 
-/// One answer of the token endpoint.
+/// A successful response of the token endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub token: Token,
@@ -31,7 +33,8 @@ pub(crate) struct Grant {
 }
 
 impl Token {
-    /// `access_token` is visible ASCII; optional fields that C could not read are absent.
+    /// `access_token` must be visible ASCII. An optional field that contains a NUL is left out,
+    /// since C could not read it.
     pub(crate) fn new(access_token: &str, scope: Option<&str>, id_token: Option<&str>) -> Token {
         let authorization = zeroize::Zeroizing::new([SCHEME, access_token].concat());
         Token {
@@ -44,37 +47,38 @@ impl Token {
         }
     }
 
-    /// The same token with another expiry, told in the time since the Unix epoch.
+    /// The same token with another expiry, as the time since the Unix epoch.
     pub(crate) fn expiring_at(&self, since_epoch: Duration) -> Token {
         Token { texts: self.texts.clone(), expires_at: SystemTime::UNIX_EPOCH + since_epoch }
     }
 
-    /// The access token itself.
+    /// The access token itself, without the scheme `Bearer`.
     pub fn access_token(&self) -> &str {
         &self.authorization()[SCHEME.len()..]
     }
 
-    /// The value of an `Authorization` header: `Bearer` and the access token (RFC 6750, section 2.1).
+    /// The value of an `Authorization` header: `Bearer`, a space and the access token (RFC 6750,
+    /// section 2.1).
     pub fn authorization(&self) -> &str {
         self.texts.authorization.as_str()
     }
 
-    /// Always `Bearer`: an answer with another type is an error.
+    /// Always `Bearer`: a response with another type is an error.
     pub fn token_type(&self) -> &str {
         "Bearer"
     }
 
-    /// The `scope` of the answer, if it had one.
+    /// The `scope` of the response, if it had one.
     pub fn scope(&self) -> Option<&str> {
         self.texts.scope.as_ref().map(Text::as_str)
     }
 
-    /// The `id_token` of the answer, if it had one; opaque here.
+    /// The `id_token` of the response, if it had one. It is neither decoded nor verified.
     pub fn id_token(&self) -> Option<&str> {
         self.texts.id_token.as_ref().map(Text::as_str)
     }
 
-    /// When the token expires, by this machine's clock. A client replaces it before that.
+    /// When the token expires, by the system clock of this machine. A client replaces it earlier.
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }

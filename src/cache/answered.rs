@@ -1,8 +1,8 @@
-//! What an answer changes: the leader of a refresh reports it here. Pure, as `policy` is.
+//! What an answer changes; the leader of a refresh reports it here. Pure, like `policy`.
 
 use std::time::Duration;
 
-use super::backoff::{Backoff, Denials};
+use super::backoff::{Backoff, NegativeCache};
 use super::cached::{CachedToken, expiry_margin, refresh_window};
 use super::policy::{Caller, State, is_final};
 use super::refresh::{Outcome, Refresh};
@@ -10,16 +10,18 @@ use crate::error::{Error, ErrorKind};
 use crate::os::Now;
 use crate::token::Grant;
 
-/// Refreshes in a row that may fail because their leaders had little time, and count as no failure.
+/// How many refreshes in a row may fail for lack of time without a backoff. No more, since a server
+/// that is down would otherwise get a request each second from callers with short timeouts.
 const MAX_SHORT_REFRESHES: u32 = 3;
-/// How often one refresh waits for the expiry of the token that the server hands out.
+/// How often one refresh waits until the server's token has expired.
 const MAX_WAITS_FOR_EXPIRY: usize = 2;
 
-/// What a leader does after an answer.
+/// What the leader does after an answer.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
+    /// The refresh has completed.
     Completed,
-    /// One more request of the same refresh, not before then.
+    /// Make another request of the same refresh, at this instant.
     Again(Duration),
 }
 
@@ -33,7 +35,7 @@ impl State {
         if refresh.proactive { left } else { left.min(self.pace.attempt_limit()) }
     }
 
-    /// Takes the answer to the request that was sent at `sent` with `time` to answer.
+    /// Takes the answer to the request that was sent at `sent` and was allowed to take `time`.
     pub fn answered(
         &mut self,
         sent: Now,
@@ -46,13 +48,13 @@ impl State {
         let refresh = caller.own_refresh().clone();
         let abandoned = !self.refresh.as_ref().is_some_and(|current| current.is(&refresh));
         if answer.is_ok() && !abandoned {
-            // A suspend meanwhile is not the server's slowness.
+            // At most `time`: if the machine was suspended meanwhile, more has passed.
             self.pace.last_exchange = now.boot.saturating_sub(sent.boot).min(time);
         }
         let outcome = match answer.and_then(|grant| self.granted(sent, now, &refresh, &grant)) {
             Ok(Some(again)) => return Next::Again(again),
             Ok(None) => match &self.cached {
-                // A late answer of an abandoned refresh changes nothing.
+                // Otherwise a refresh that was abandoned answers late, and there is a newer token.
                 Some(cached) if cached.sent == sent => Outcome::Token(cached.token.clone()),
                 _ => Outcome::DecideAgain,
             },
@@ -73,7 +75,7 @@ impl State {
         Next::Completed
     }
 
-    /// Ends a refresh that its leader gave up, because the client was closed.
+    /// Ends a refresh because the client was closed.
     pub fn give_up(&mut self, caller: &mut Caller) {
         let refresh = caller.own_refresh().clone();
         self.complete(&refresh, Outcome::DecideAgain);
@@ -83,12 +85,16 @@ impl State {
         if self.refresh.as_ref().is_some_and(|current| current.is(refresh)) {
             self.refresh = None;
         }
-        // Only its leader sets it.
+        // It cannot be set already: only the leader sets it.
         let _ = refresh.outcome.set(outcome);
     }
 
-    /// Caches the token of an answer, if it is newer than the cached one and has not expired. When to
-    /// ask again, if the server has only a token that is about to expire.
+    /// Caches the token of an answer, unless it has expired or is older than the cached one.
+    /// Returns when to make another request, if the server still hands out a token that has expired
+    /// or is about to.
+    ///
+    /// Example: at 100.0 s the answer is the cached token, which expires at 101.2 s. Another
+    /// request follows at 102.2 to 102.7 s, when the server has a new one.
     fn granted(
         &mut self,
         sent: Now,
@@ -101,7 +107,7 @@ impl State {
         }
         let same = self.cached.as_ref().filter(|cached| cached.is(grant.token.access_token()));
         let known = same.is_some();
-        let new = same.map(|cached| cached.again(sent, grant));
+        let new = same.map(|cached| cached.received_again(sent, grant));
         let new = new.unwrap_or_else(|| self.new_token(sent, grant));
         let expired = new.is_expired(now);
         let expiry = new.expiry.boot;
@@ -112,12 +118,12 @@ impl State {
                 return Ok(None);
             }
         }
-        // 1 to 1.5 s after the expiry the server has another token.
+        // 1 s, because the server counts in whole seconds; up to 0.5 s of jitter.
         let pause = Duration::from_secs(1) + Duration::from_millis(500).mul_f64((self.random)());
         let again = expiry.max(now.boot) + pause;
         let in_time = again + self.pace.last_exchange < refresh.end;
-        let once_more = refresh.attempts_made <= MAX_WAITS_FOR_EXPIRY;
-        match in_time && once_more && !refresh.proactive {
+        let may_wait = refresh.attempts_made <= MAX_WAITS_FOR_EXPIRY;
+        match in_time && may_wait && !refresh.proactive {
             true => Ok(Some(again)),
             false if expired => Err(expired_on_arrival(sent, now, grant, again)),
             false => Ok(None),
@@ -140,10 +146,10 @@ impl State {
         self.short_refreshes = 0;
         self.last_error = None;
         self.backoff = Backoff::default();
-        self.denials = Denials::default();
+        self.negative_cache = NegativeCache::default();
     }
 
-    /// What a failed refresh means for later ones, and what its followers are told.
+    /// Records a failed refresh for later ones; returns what its followers get.
     fn record_failure(
         &mut self,
         now: Now,
@@ -155,26 +161,28 @@ impl State {
             return Outcome::Failed(error);
         }
         self.counts.failures += 1;
+        // A timeout that is shorter than an attempt may take says nothing about the server.
         let out_of_time = error.kind() == ErrorKind::Timeout && time < self.pace.attempt_limit();
         if refresh.short && out_of_time && self.short_refreshes < MAX_SHORT_REFRESHES {
             self.short_refreshes += 1;
             self.last_error = Some(error);
             return Outcome::DecideAgain;
         }
+        // The secret was replaced while the request was under way: the new one has not been tried.
         if error.kind() == ErrorKind::Denied && refresh.secret_version != self.secret_version {
             self.last_error = Some(error);
             return Outcome::DecideAgain;
         }
         if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config) {
-            // The request has just read the secret file.
+            // The request has just read the secret file: no caller needs to within the next second.
             self.secret_checked = now.boot;
         }
         let wait = if error.kind() == ErrorKind::Denied {
             self.counts.denials += 1;
-            self.denials.add(now.boot)
+            self.negative_cache.add(now.boot)
         } else {
             let usable_for = self.usable_for(now);
-            let retry_after = error.retry_after_at_first();
+            let retry_after = error.initial_retry_after();
             self.backoff.extend(now.boot, usable_for, retry_after, &mut self.random)
         };
         let error = error.with_retry_after(wait);
@@ -186,8 +194,8 @@ impl State {
 fn expired_on_arrival(sent: Now, now: Now, grant: &Grant, again: Duration) -> Error {
     let took = now.boot.saturating_sub(sent.boot).as_secs_f64();
     let message = format!(
-        "the access token had expired when it arrived: OneAccess said that it was valid for {} s, \
-         and the request took {took:.1} s",
+        "the access token had expired when it arrived: its expires_in is {} s, and the request took \
+         {took:.1} s",
         grant.expires_in.as_secs()
     );
     let error = Error::new(ErrorKind::Protocol, message).with_retryable(true);

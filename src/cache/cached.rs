@@ -1,4 +1,4 @@
-//! The cached token and the four states of its life.
+//! The cached token and its four states: fresh, refresh-due, stale, expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +8,31 @@ use crate::token::{Grant, Token};
 
 const MAX_EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 const MAX_REFRESH_WINDOW: Duration = Duration::from_secs(300);
+/// The expiry margin of a token that the server has handed out twice.
 const SAME_TOKEN_MARGIN: Duration = Duration::from_secs(1);
-/// Two answers with the same token mean the same expiry if they differ by less than this: the server
-/// truncates the remaining life to whole seconds, and each request starts at another fraction.
+/// Two answers with the same token mean the same expiry if their expiries differ by less than this.
+/// Example: a token expires at 100.0 s. An answer to a request at 60.1 s says 39 s (39.9
+/// truncated), which gives 99.1 s; one at 61.0 s says 39 s, which gives 100.0 s.
 const SAME_EXPIRY: Duration = Duration::from_secs(2);
-/// A request may end this much later than it was told to.
+/// A request may end this much later than its timeout: it has to notice, and to report.
 const MAX_OVERRUN: Duration = Duration::from_millis(100);
 
-/// A token and the limits of its states. Example, with the defaults and a life of 1800 s:
+/// A token with what decides its state. Example: the defaults, a life of 1800 s, a random factor
+/// that makes the refresh window 225 s:
 ///
 /// ```text
-/// 0 s                    1545 s          1770 s      1799 s  1800 s
-/// | fresh                | refresh-due   | stale     | expired
-///                        <- window 225 -><-- margin 30 ------>
+/// 0 s                   1545 s                1770 s          1799 s    1800 s
+/// |--------fresh--------|-----refresh-due-----|-----stale-----|-expired-|
+///                       |-- window: 225 s ----|-- expiry margin: 30 s --|
+/// |----------------- usable ------------------|
 /// ```
 #[derive(Clone, Debug)]
 pub(crate) struct CachedToken {
     pub token: Arc<Token>,
-    /// As the answer told it.
+    /// The answer's `expires_in`.
     pub(super) life: Duration,
-    /// When its request was sent. The server's count may have begun right then.
+    /// When the request was sent. The life counts from here, since the server may have issued the
+    /// token at any time from then on.
     pub(super) sent: Now,
     pub(super) expiry: Now,
     expiry_margin: Duration,
@@ -37,18 +42,18 @@ pub(crate) struct CachedToken {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
-    /// Given without any question.
+    /// Given to every caller.
     Fresh,
-    /// Given, while one caller replaces it.
+    /// Given to every caller, while one of them refreshes it.
     RefreshDue,
-    /// Given only if it cannot be replaced.
+    /// Given only to a caller whose refresh failed or could not be made.
     Stale,
     /// Never given.
     Expired,
 }
 
 impl CachedToken {
-    /// The token of an answer that is not the cached one.
+    /// A token that is not the cached one.
     pub(super) fn new(sent: Now, grant: &Grant, margin: Duration, window: Duration) -> CachedToken {
         let life = grant.expires_in;
         let expiry = Now { boot: sent.boot + life, wall: sent.wall + life };
@@ -63,10 +68,13 @@ impl CachedToken {
         }
     }
 
-    /// The same token in another answer. The server keeps one token for each application and will
-    /// hand it out until it has expired, so that an early request would bring nothing.
-    pub(super) fn again(&self, sent: Now, grant: &Grant) -> CachedToken {
+    /// The cached token, which another answer contained again. Such a server hands out one token
+    /// until that has expired, and an early refresh is useless: so there is no refresh window, and
+    /// the margin is small.
+    pub(super) fn received_again(&self, sent: Now, grant: &Grant) -> CachedToken {
         let mut new = CachedToken::new(sent, grant, SAME_TOKEN_MARGIN, Duration::ZERO);
+        // Of two expiries that differ by rounding the later one counts: truncation makes them
+        // early.
         let later = self.expiry.boot.saturating_sub(new.expiry.boot);
         if later < SAME_EXPIRY {
             new.expiry.boot += later;
@@ -76,9 +84,12 @@ impl CachedToken {
         new
     }
 
-    /// For the child of a fork. It draws a refresh window of its own, so that it does not refresh at
-    /// the same moment as its parent, and has another `Arc`: the forking thread knows its parent's by
-    /// address and would go on using it. A token without a window keeps none.
+    /// The token for the child of a fork.
+    ///
+    /// It gets its own random refresh window, so that parent and children do not refresh at the
+    /// same moment; a window of zero stays zero (see `received_again`). It also gets its own `Arc`: the
+    /// thread cache of the forking thread compares addresses, and with the same one would go by the
+    /// parent's window.
     pub(super) fn for_child(mut self, random: &mut Random) -> CachedToken {
         if !self.refresh_window.is_zero() {
             self.refresh_window = refresh_window(self.life, Duration::ZERO, random);
@@ -105,20 +116,20 @@ impl CachedToken {
         }
     }
 
-    /// By the boot clock alone: a wall clock that was set must not cost a token that the server
-    /// still accepts.
+    /// Decided by the boot clock alone: a wall clock that is set forward by mistake must not make a
+    /// token unavailable that the server still accepts.
     pub(super) fn is_expired(&self, now: Now) -> bool {
         let left = self.left_on_boot_clock(now.boot);
-        left.is_zero() || left < least_life(self.life)
+        left.is_zero() || left < min_remaining_life(self.life)
     }
 
-    /// Whether the server, which handed out this token again, will do so until it has expired a
-    /// moment from now.
+    /// Whether so little is left of a token that the server has handed out again that the refresh
+    /// should wait for its expiry and then make another request.
     pub(super) fn is_expiring(&self, now: Now) -> bool {
         self.left_on_boot_clock(now.boot) < SAME_EXPIRY
     }
 
-    /// For how long it stays fresh or refresh-due.
+    /// How long it stays usable (fresh or refresh-due); `None` if it is not.
     pub(super) fn usable_for(&self, now: Now) -> Option<Duration> {
         match self.phase(now) {
             Phase::Fresh | Phase::RefreshDue => {
@@ -128,6 +139,7 @@ impl CachedToken {
         }
     }
 
+    /// How long it stays fresh; `None` if it is not.
     pub(super) fn fresh_for(&self, now: Now) -> Option<Duration> {
         let refresh_due = self.expiry_margin + self.refresh_window;
         (self.phase(now) == Phase::Fresh).then(|| self.left(now).saturating_sub(refresh_due))
@@ -137,14 +149,16 @@ impl CachedToken {
         self.left(now) > self.expiry_margin + self.refresh_window / 2
     }
 
-    /// How long a request that starts at `boot` may take and leave time to give this token if it
-    /// fails.
+    /// How long a request that starts at `boot` may take so that this token, if the request fails,
+    /// is still valid and can be given. Example: 10 s before the expiry of a token with a life of
+    /// 1800 s it is 8.9 s, since that token counts as expired 1 s early, and a request may end 0.1 s
+    /// late.
     pub(super) fn time_for_a_request(&self, boot: Duration) -> Duration {
-        let least = least_life(self.life);
-        self.left_on_boot_clock(boot).saturating_sub(least + MAX_OVERRUN.min(least))
+        let reserve = min_remaining_life(self.life);
+        self.left_on_boot_clock(boot).saturating_sub(reserve + MAX_OVERRUN.min(reserve))
     }
 
-    /// The remaining life by the clock that shows less of it.
+    /// The remaining life, by the clock that shows less of it.
     pub(super) fn left(&self, now: Now) -> Duration {
         let wall = self.expiry.wall.saturating_sub(now.wall);
         wall.min(self.left_on_boot_clock(now.boot))
@@ -155,22 +169,24 @@ impl CachedToken {
     }
 }
 
-/// With less than this left a token counts as expired: it would expire on its way to the API.
-fn least_life(life: Duration) -> Duration {
+/// A token with less than this left counts as expired, since it would expire on its way to the API.
+/// A life of 1800 s: 1 s. Of 10 s: 0.5 s.
+fn min_remaining_life(life: Duration) -> Duration {
     Duration::from_secs(1).min(life / 20)
 }
 
-/// `setting`: the user's own. 1800 s: 30 s. 200 s: 10 s.
+/// `setting` is `Config::expiry_margin`. Without it: 30 s for a life of 1800 s, 10 s for 200 s.
 pub(super) fn expiry_margin(life: Duration, setting: Option<Duration>) -> Duration {
     let margin = match setting {
         Some(margin) => margin.min(life / 2),
         None => MAX_EXPIRY_MARGIN.min(life / 20),
     };
-    margin.max(least_life(life))
+    margin.max(min_remaining_life(life))
 }
 
-/// 1800 s: 150 to 300 s. 200 s: 20 to 40 s, but at least two exchanges, so that a slow server has
-/// time to answer.
+/// How long before the expiry margin a refresh is due: for a life of 1800 s 150 to 300 s, for
+/// 200 s 20 to 40 s. At least twice the time that the last request took, so that a slow server has time
+/// to answer: if that was 30 s, it is 60 s for a life of 200 s.
 pub(super) fn refresh_window(
     life: Duration,
     last_exchange: Duration,

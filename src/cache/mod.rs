@@ -1,5 +1,5 @@
-//! Keeps one token fresh for many threads. Knows neither HTTP nor JSON; holds no lock while a
-//! request is under way. `rules` decides, this waits and flies.
+//! Keeps one token fresh for many threads. `policy` and `answered` decide; this module waits, and
+//! makes requests. It knows neither HTTP nor JSON, and holds no lock while a request is under way.
 
 mod answered;
 mod backoff;
@@ -21,28 +21,32 @@ use policy::{Caller, State, Step};
 
 pub(crate) use policy::Counts;
 
-/// A waiting call looks this often at the clock that counts suspend.
+/// A waiting call reads the clock at least this often: a wait on a condition variable does not
+/// count the time for which the machine was suspended, but a deadline does.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Where tokens come from.
-pub(crate) trait Source {
-    /// One request, within `timeout`.
+/// Requests tokens. The exchange is one; the tests have others.
+pub(crate) trait TokenSource {
+    /// Makes one request, within `timeout`.
     fn request(&self, timeout: Duration) -> Result<Grant, Error>;
-    /// Whether a secret that changes by itself did so since the last request.
+    /// Whether the secret comes from a file that has changed since the last request.
     fn secret_changed(&self) -> bool;
 }
 
-/// A token, and for how long nobody needs to ask about it.
-pub(crate) struct FreshToken {
+/// A token from the cache. While it is fresh, a thread may use it again without asking the cache.
+pub(crate) struct ServedToken {
     pub token: Arc<Token>,
+    /// Zero for a token that is refresh-due or stale.
     pub fresh_for: Duration,
 }
 
 pub(crate) struct Cache {
     state: Mutex<State>,
+    /// Notified when a refresh completes, the secret changes, or the client is closed.
     changed: Condvar,
-    current: AtomicUsize,
-    /// For the child of a fork, which cannot wait for `state`.
+    /// See `current_address`.
+    current_address: AtomicUsize,
+    /// The cached token again, for the child of a fork: `state` may be locked there forever.
     latest: Snapshot<Option<CachedToken>>,
     closed: AtomicBool,
 }
@@ -52,7 +56,7 @@ impl Cache {
         Cache::with(expiry_margin, None, false)
     }
 
-    /// The same for the child of a fork: no lock in common.
+    /// A cache for the child of a fork, with the same token. It takes no lock of this one.
     pub fn for_child(&self, expiry_margin: Option<Duration>) -> Cache {
         let cached = Option::clone(&self.latest.get());
         Cache::with(expiry_margin, cached, self.is_closed())
@@ -61,7 +65,7 @@ impl Cache {
     fn with(expiry_margin: Option<Duration>, cached: Option<CachedToken>, closed: bool) -> Cache {
         let state = State::new(expiry_margin, Box::new(os::random), cached);
         Cache {
-            current: AtomicUsize::new(address_if_current(state.cached())),
+            current_address: AtomicUsize::new(address_unless_rejected(state.cached())),
             latest: Snapshot::new(state.cached().cloned()),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -69,8 +73,8 @@ impl Cache {
         }
     }
 
-    /// A token within `timeout`, or why there is none.
-    pub fn get(&self, timeout: Duration, source: &impl Source) -> Result<FreshToken, Error> {
+    /// Returns a token, waiting and making requests for at most `timeout`; or why there is none.
+    pub fn get(&self, timeout: Duration, source: &impl TokenSource) -> Result<ServedToken, Error> {
         let mut caller = Caller::new(os::now().boot + timeout);
         let mut state = self.lock();
         loop {
@@ -79,7 +83,7 @@ impl Cache {
             match state.ask(now, &mut caller) {
                 Step::Give(token) => {
                     let fresh_for = state.fresh_for(now, &token);
-                    return Ok(FreshToken { token, fresh_for });
+                    return Ok(ServedToken { token, fresh_for });
                 }
                 Step::Fail(error) => return Err(error),
                 Step::Wait(until) => state = self.wait_until(state, until),
@@ -90,8 +94,8 @@ impl Cache {
                 }
                 Step::CheckSecret => {
                     drop(state);
-                    // A panic in it costs nobody the token, or the error, that is there.
-                    let changed = guarded(|| source.secret_changed()).unwrap_or(false);
+                    // If it panics the caller still gets its token, or the remembered error.
+                    let changed = catch_panic(|| source.secret_changed()).unwrap_or(false);
                     state = self.lock();
                     state.secret_checked(os::now(), changed);
                 }
@@ -99,8 +103,8 @@ impl Cache {
         }
     }
 
-    /// Makes requests until the refresh has landed.
-    fn lead_refresh(&self, caller: &mut Caller, source: &impl Source) {
+    /// Makes requests until the refresh has completed or the client is closed.
+    fn lead_refresh(&self, caller: &mut Caller, source: &impl TokenSource) {
         let mut state = self.lock();
         loop {
             let sent = os::now();
@@ -124,28 +128,29 @@ impl Cache {
         self.changed.notify_all();
     }
 
-    /// One request, which is logged; its end whatever panics.
-    fn request(&self, time: Duration, source: &impl Source) -> Result<Grant, Error> {
-        let answer = guarded(|| source.request(time)).and_then(|answer| answer);
-        // The logger is the program's: it may panic too.
-        guarded(|| self.log(&answer)).and(answer)
+    /// Makes and logs one request. Returns in any case: followers wait for its result.
+    fn request(&self, time: Duration, source: &impl TokenSource) -> Result<Grant, Error> {
+        let answer = catch_panic(|| source.request(time)).and_then(|answer| answer);
+        // The logger belongs to the program, and may panic too.
+        catch_panic(|| self.log(&answer)).and(answer)
     }
 
     fn log(&self, answer: &Result<Grant, Error>) {
         match answer {
-            Ok(grant) => log::debug!("a token with a life of {:?}", grant.expires_in),
-            // Expected, when somebody closes the client.
+            Ok(grant) => log::debug!("got an access token that expires in {:?}", grant.expires_in),
+            // Closing the client interrupts requests: no failure to warn of.
             Err(_) if self.is_closed() => {}
-            Err(error) => log::warn!("no token: {error}"),
+            Err(error) => log::warn!("token request failed: {error}"),
         }
     }
 
-    /// What those who do not lock may see.
+    /// Updates the copies that are read without the lock.
     fn publish(&self, state: &State) {
-        self.current.store(address_if_current(state.cached()), Ordering::Release);
+        self.current_address.store(address_unless_rejected(state.cached()), Ordering::Release);
         self.latest.set(state.cached().cloned());
     }
 
+    /// Waits until `end`, however often it is notified, or until the client is closed.
     fn pause<'a>(&self, mut state: MutexGuard<'a, State>, end: Duration) -> MutexGuard<'a, State> {
         while os::now().boot < end && !self.is_closed() {
             state = self.wait_until(state, end);
@@ -153,6 +158,7 @@ impl Cache {
         state
     }
 
+    /// Waits until `until` or a notification; may return early.
     fn wait_until<'a>(
         &self,
         state: MutexGuard<'a, State>,
@@ -163,24 +169,25 @@ impl Cache {
         woken.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Address of the token of which a lease may go on as it is, its time being the holder's to watch;
-    /// 0: of none.
+    /// The address of the cached token; 0 if there is none, it was rejected, or the client was
+    /// closed. A thread cache whose token has this address can use it, until it is no longer fresh
+    /// by the clocks.
     #[inline]
-    pub fn current(&self) -> usize {
-        self.current.load(Ordering::Acquire)
+    pub fn current_address(&self) -> usize {
+        self.current_address.load(Ordering::Acquire)
     }
 
-    /// The token, if it is usable; never waits for a request.
-    pub fn cached(&self) -> Option<FreshToken> {
+    /// The cached token, if it is usable. Never waits for a request.
+    pub fn cached(&self) -> Option<ServedToken> {
         let state = self.lock();
         self.check_open().ok()?;
         let now = os::now();
         let token = state.usable(now)?;
         let fresh_for = state.fresh_for(now, &token);
-        Some(FreshToken { token, fresh_for })
+        Some(ServedToken { token, fresh_for })
     }
 
-    /// How long until a call would do something useful; `None` once closed.
+    /// How long until a call would make a request; `None` once the client is closed.
     pub fn refresh_in(&self) -> Option<Duration> {
         let state = self.lock();
         self.check_open().ok()?;
@@ -203,7 +210,7 @@ impl Cache {
         self.lock().counts
     }
 
-    /// Since the current token was asked for, and until it expires.
+    /// The time since the cached token was requested, and the time until it expires.
     pub fn age_and_remaining_life(&self) -> Option<(Duration, Duration)> {
         self.lock().age_and_remaining_life(os::now())
     }
@@ -212,11 +219,13 @@ impl Cache {
         self.lock().last_error().map(Error::as_remembered)
     }
 
-    /// Ends every call, those under way and those to come.
+    /// Ends every call, now waiting or made later.
     pub fn close(&self) {
-        let _no_call_between_look_and_nap = self.lock();
+        // With the lock: otherwise a call that has just found the cache open, and is about to wait,
+        // would miss the notification.
+        let _state = self.lock();
         self.closed.store(true, Ordering::Relaxed);
-        self.current.store(0, Ordering::Release);
+        self.current_address.store(0, Ordering::Release);
         self.changed.notify_all();
     }
 
@@ -236,16 +245,17 @@ impl Cache {
     }
 }
 
-/// Turns a panic into an error, so that no refresh stays under way for ever.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+/// Turns a panic into an error, so that a refresh whose leader panics completes.
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
         let what =
-            "a bug in this library, or in the program's logger, ended a request with a panic";
+            "a token request panicked: this is a bug in this library, or in the program's logger";
         Error::new(ErrorKind::Internal, what)
     })
 }
 
-fn address_if_current(cached: Option<&CachedToken>) -> usize {
+/// Identifies a token in `current_address`; 0 for none.
+fn address_unless_rejected(cached: Option<&CachedToken>) -> usize {
     cached.filter(|cached| !cached.is_rejected()).map_or(0, |cached| address(&cached.token))
 }
 

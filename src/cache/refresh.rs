@@ -1,5 +1,6 @@
-//! A refresh: one effort of one caller, the leader, to get a token for everybody. It is one or more
-//! attempts, each of which is one request.
+//! A refresh gets a token on behalf of all callers. One caller, the leader, makes one or more
+//! attempts, each of which is one request; the followers wait for its outcome (the technique is
+//! known as single flight).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,28 +9,33 @@ use crate::error::{Error, ErrorKind};
 use crate::os::Random;
 use crate::token::Token;
 
+/// Of one refresh.
 const MAX_ATTEMPTS: u32 = 3;
-/// Before the second and the third attempt.
+/// Before the second and the third attempt; each times 0.5 to 1 (jitter).
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
-/// A lost packet must not cost the whole timeout.
-const ATTEMPT: Duration = Duration::from_secs(10);
-const PROACTIVE_ATTEMPT: Duration = Duration::from_secs(3);
-/// A refresh whose leader has less time than this may fail for lack of it.
+/// One attempt may not use up the whole timeout of 30 s: after a lost packet a second one often
+/// succeeds.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
+/// A proactive attempt delays a caller that has a usable token.
+const PROACTIVE_LIMIT: Duration = Duration::from_secs(3);
+/// If a leader has less time than this, its timeout may be the only reason why the refresh fails.
 const SHORT_TIME: Duration = Duration::from_secs(5);
-/// A refresh this long past its end is abandoned: its leader is stuck.
+/// A refresh that has not completed this long after its end is abandoned: its leader is stuck.
 const ABANDON_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) struct Refresh {
+    /// Shared by the leader and its followers; set once, by the leader.
     pub outcome: Arc<OnceLock<Outcome>>,
+    /// The deadline of the refresh.
     pub end: Duration,
     attempts_left: u32,
     pub attempts_made: usize,
-    /// It began while the token was usable.
+    /// Whether the token was usable when the refresh began.
     pub proactive: bool,
-    /// It ends early only because its leader has little time.
+    /// Whether its end is early only because its leader has little time.
     pub short: bool,
-    /// Of the secret that the latest attempt sent.
+    /// The version of the secret that the latest attempt sent.
     pub secret_version: u64,
 }
 
@@ -37,18 +43,19 @@ pub(super) struct Refresh {
 pub(super) enum Outcome {
     Token(Arc<Token>),
     Failed(Error),
-    /// Nothing to share: the followers decide again.
+    /// Nothing that followers can use: each decides again.
     DecideAgain,
 }
 
 impl Refresh {
-    /// Of a usable token, within `time`.
+    /// A refresh of a usable token, within `time`.
     pub fn proactive(now: Duration, time: Duration) -> Refresh {
-        let short = time < PROACTIVE_ATTEMPT;
+        let short = time < PROACTIVE_LIMIT;
         Refresh { proactive: true, short, ..Refresh::until(now + time, 1) }
     }
 
-    /// Of a token that is stale or missing. `time` is what its leader has.
+    /// A refresh of a token that is stale, expired or missing. `time` is what its leader has left.
+    /// After an earlier failure there is only one attempt: the backoff spaces them out already.
     pub fn required(end: Duration, time: Duration, failures: u32) -> Refresh {
         let attempts = if failures == 0 { MAX_ATTEMPTS } else { 1 };
         Refresh { short: time < SHORT_TIME, ..Refresh::until(end, attempts) }
@@ -66,6 +73,7 @@ impl Refresh {
         }
     }
 
+    /// Whether both are the same refresh.
     pub fn is(&self, other: &Refresh) -> bool {
         Arc::ptr_eq(&self.outcome, &other.outcome)
     }
@@ -79,55 +87,57 @@ impl Refresh {
         self.attempts_made += 1;
     }
 
-    /// When to try again after this failure, if at all.
+    /// When to make the next attempt after this failure; `None` if there is to be none.
     pub fn next_attempt(
         &self,
         now: Duration,
         error: &Error,
         random: &mut Random,
     ) -> Option<Duration> {
-        let retry = error.is_retryable()
-            && error.retry_after_at_first().is_none()
-            && self.attempts_left > 0;
+        let retry =
+            error.is_retryable() && error.initial_retry_after().is_none() && self.attempts_left > 0;
         let pause = PAUSES.get(self.attempts_made - 1).filter(|_| retry)?;
         let again = now + pause.mul_f64(0.5 + 0.5 * random());
         (again < self.end).then_some(again)
     }
 }
 
-/// How long requests take, and how long the next one may.
+/// How long requests take, and how long the next one may take.
 #[derive(Default)]
 pub(super) struct Pace {
     /// How long the last successful request took.
     pub last_exchange: Duration,
-    /// Attempts in a row that used up their limit.
+    /// The number of attempts in a row that reached their time limit.
     long_attempts: u32,
 }
 
 impl Pace {
-    /// 10 s, or twice the last exchange; doubled after each attempt that took so long, so that a slow
-    /// server is not cut off for ever: 10, 20, 40 s.
+    /// How long an attempt may take: 10 s, or twice the last exchange if that is more. Doubled
+    /// after each attempt that reached the limit (10, 20, 40 s …), so that a server that needs 15 s
+    /// gets them at the second attempt.
     pub fn attempt_limit(&self) -> Duration {
-        ATTEMPT.max(2 * self.last_exchange) * (1 << self.long_attempts.min(6))
+        ATTEMPT_LIMIT.max(2 * self.last_exchange) * (1 << self.long_attempts.min(6))
     }
 
-    /// The same for a proactive attempt: 3 s; 6 s where the last exchange took 3 s; never over 10 s.
+    /// How long a proactive attempt may take: 3 s, or twice the last exchange if that is more, but
+    /// at most 10 s.
     pub fn proactive_limit(&self) -> Duration {
-        (2 * self.last_exchange).clamp(PROACTIVE_ATTEMPT, ATTEMPT)
+        (2 * self.last_exchange).clamp(PROACTIVE_LIMIT, ATTEMPT_LIMIT)
     }
 
-    /// A caller with less time than this leaves an early refresh to others.
-    pub fn comfortable(&self) -> Duration {
-        (2 * self.last_exchange).clamp(Duration::from_secs(1), PROACTIVE_ATTEMPT)
+    /// In the first half of the refresh window, a caller with less time than this leaves the
+    /// refresh to another one: 1 to 3 s.
+    pub fn min_time_for_early_refresh(&self) -> Duration {
+        (2 * self.last_exchange).clamp(Duration::from_secs(1), PROACTIVE_LIMIT)
     }
 
-    /// Whether a proactive attempt that may take `time` could succeed. One that is bound to fail would
-    /// only delay the next one by the minimum interval.
+    /// Whether a proactive attempt that may take `time` can succeed. A useless one would delay the
+    /// next refresh, the one that follows the expiry of the token, by the minimum interval.
     pub fn is_worthwhile(&self, time: Duration) -> bool {
         !time.is_zero() && time >= self.last_exchange.min(Duration::from_secs(1))
     }
 
-    /// After a failed attempt that had `time`.
+    /// Records a failed attempt that was allowed to take `time`.
     pub fn failed(&mut self, time: Duration, proactive: bool, error: &Error) {
         let reached_limit = time >= self.attempt_limit() && !proactive;
         if error.kind() == ErrorKind::Timeout && reached_limit {

@@ -1,13 +1,14 @@
-//! The clocks.
+//! The clocks: precise ones for decisions, coarse ones for the path of a cached token.
 
 use std::time::{Duration, SystemTime};
 
 /// One instant on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
-    /// Since some start; counts the time the machine was suspended (Linux), never jumps.
+    /// Since an arbitrary start. Never jumps, and counts the time for which the machine was
+    /// suspended (Linux).
     pub boot: Duration,
-    /// Since the Unix epoch; may be set.
+    /// Since the Unix epoch. Jumps when the clock is set.
     pub wall: Duration,
 }
 
@@ -19,10 +20,14 @@ pub(super) fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// One instant, cheap and some milliseconds old, in nanoseconds. Neither clock compares with `Now`.
+/// One instant on two clocks that are cheap to read, in nanoseconds.
+///
+/// They advance only with the kernel's timer tick, every 1 to 10 ms. Compare them only with other
+/// coarse readings, never with `Now`: they have other starting points, or lag behind by a tick.
 #[derive(Clone, Copy)]
 pub(crate) struct Coarse {
-    /// Does not count suspend, which shows in the difference of the two.
+    /// Stops while the machine is suspended; `wall` does not. So a suspend changes the difference
+    /// of the two.
     pub monotonic: i64,
     pub wall: i64,
 }
@@ -40,7 +45,7 @@ mod system {
     use super::Duration;
 
     pub fn boot() -> Duration {
-        // Miri knows no suspend.
+        // Miri does not support CLOCK_BOOTTIME.
         let time = read(if cfg!(miri) { libc::CLOCK_MONOTONIC } else { libc::CLOCK_BOOTTIME });
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
@@ -53,14 +58,15 @@ mod system {
         nanoseconds(read(libc::CLOCK_REALTIME_COARSE))
     }
 
-    // The fields are narrower on 32-bit machines.
+    // The fields have 32 bits on 32-bit machines.
     #[allow(clippy::unnecessary_cast)]
     fn nanoseconds(time: libc::timespec) -> i64 {
         time.tv_sec as i64 * 1_000_000_000 + time.tv_nsec as i64
     }
 
     fn read(id: libc::clockid_t) -> libc::timespec {
-        // SAFETY: zeroes are a valid timespec, which is valid for writes; the call does nothing else.
+        // SAFETY: all zeroes is a valid timespec, and the call only writes to it. It cannot fail:
+        // the kernel has these clocks.
         unsafe {
             let mut time = std::mem::zeroed();
             libc::clock_gettime(id, &mut time);

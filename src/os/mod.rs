@@ -1,4 +1,4 @@
-//! What the operating system gives, and where systems differ: clocks, random numbers, forks.
+//! What depends on the operating system: clocks, random numbers, forks.
 
 mod clock;
 mod fork;
@@ -10,10 +10,13 @@ pub(crate) use clock::{Coarse, Now, coarse_monotonic, now};
 pub(crate) use fork::PerProcess;
 pub(crate) use snapshot::Snapshot;
 
-/// Gives numbers from 0 up to 1.
+/// A source of random numbers from 0 (inclusive) to 1 (exclusive).
 pub(crate) type Random = Box<dyn FnMut() -> f64 + Send>;
 
-/// At random from 0 up to 1; no two processes see the same sequence, parent and child neither.
+/// A random number from 0 (inclusive) to 1 (exclusive).
+///
+/// The keys of `RandomState` are inherited by the child of a fork; hashing the process id and the
+/// time gives parent and child different numbers all the same.
 pub(crate) fn random() -> f64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());

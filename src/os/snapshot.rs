@@ -1,10 +1,24 @@
-//! A shared value whose readers never wait.
+//! A value that is shared by threads and never makes its readers wait.
+//!
+//! The child of a fork needs it: it reads what its parent had, at a moment in which any thread of
+//! the parent may have been writing. With a plain `RwLock` such a child would wait forever.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// A shared value that can be replaced, and read without ever waiting for a writer: also by the
-/// child of a fork while the thread that was writing is gone.
+/// A shared value that can be replaced, and read without waiting for a writer.
+///
+/// There are two slots, and `current` is the one to read. A writer only ever locks the other one:
+///
+/// ```text
+///                      slot 0   slot 1   current
+/// before set("new")    old      old      0
+/// slot 1 written       old      new      0
+/// current changed      old      new      1
+/// slot 0 written       new      new      1        the old value is dropped here
+/// ```
+///
+/// After a fork in any of these lines, the child's current slot is unlocked and complete.
 pub(crate) struct Snapshot<T> {
     slots: [RwLock<Arc<T>>; 2],
     current: AtomicU32,
@@ -23,7 +37,9 @@ impl<T> Snapshot<T> {
 
     pub fn get(&self) -> Arc<T> {
         loop {
-            // A writer locks only the slot that is not current: when this fails, there is news.
+            // Writers lock only the slot that is not current. So this fails only if `current` has
+            // changed since it was read, and the next round reads the other slot. Readers do not
+            // fail because of each other.
             let current = self.current.load(Ordering::Acquire) as usize;
             if let Ok(value) = self.slots[current].try_read() {
                 return value.clone();
@@ -37,7 +53,9 @@ impl<T> Snapshot<T> {
         let old = self.current.load(Ordering::Relaxed) as usize;
         let value = Arc::new(value);
         for slot in [1 - old, old] {
+            // Waits for readers of this slot, but they never wait for this lock.
             *self.slots[slot].write().unwrap_or_else(PoisonError::into_inner) = value.clone();
+            // The second store changes nothing.
             self.current.store(1 - old as u32, Ordering::Release);
         }
     }

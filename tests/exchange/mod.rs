@@ -3,11 +3,11 @@
 use super::*;
 
 #[test]
-fn a_secret_file_that_reads_again_counts_as_changed() {
+fn secret_file_readable_again_counts_as_changed() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let path = folder.path().join("secret");
     std::fs::write(&path, "secret\n").expect("written");
-    // Nobody listens there.
+    // No server listens on this port.
     let config = Config::new("http://127.0.0.1:9", "id", "").client_secret_file(&path);
     let exchange = Exchange::new(Arc::new(config)).expect("an exchange");
     let kind = || exchange.request(Duration::from_millis(200)).map_err(|error| error.kind()).err();

@@ -119,7 +119,7 @@ fn error_tells_how_long_its_backoff_lasts() {
     for (behaviour, wait) in [(WebPage, 1.0), (Throttling(Some(20.0)), 22.0), (Denying, 5.0)] {
         let mut world = World::new();
         let call = world.server_becomes(behaviour).call(30.0);
-        let advised = call.error().retry_after_at_first().expect("advice");
+        let advised = call.error().initial_retry_after().expect("advice");
         assert_close(advised.as_secs_f64(), wait);
     }
 }
@@ -211,7 +211,7 @@ fn retry_after_is_capped_with_a_usable_token() {
     let mut world = World::new().with_token();
     world.server_becomes(Throttling(Some(86_400.0))).at(1600.0).call(30.0).got(1);
     let error = world.state().last_error().expect("the failure").clone();
-    assert_close(error.retry_after_at_first().expect("advice").as_secs_f64(), 330.0);
+    assert_close(error.initial_retry_after().expect("advice").as_secs_f64(), 330.0);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn broken_secret_file_is_checked_regularly() {
         let checks = world.secret_checks();
         assert!(checks.windows(2).all(|pair| pair[1] - pair[0] >= 1.0), "{checks:?}");
         let latest = world.state().last_error.clone().expect("a failure");
-        assert!(latest.retry_after_at_first() > Some(Duration::from_secs(2)), "{latest:?}");
+        assert!(latest.initial_retry_after() > Some(Duration::from_secs(2)), "{latest:?}");
         world.server_becomes(Fine).change_secret_file();
         let requests = world.poll_until(at + 21.2, 30.0);
         assert_eq!(requests.len(), 1, "{requests:?}");

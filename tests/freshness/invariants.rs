@@ -176,7 +176,7 @@ impl Invariants {
                 let doublings = self.failures.saturating_sub(1).min(4);
                 let wait = (SECOND * (1 << doublings)).min(10 * SECOND);
                 self.backoff_end = boot + wait.mul_f64(0.8);
-                let advised = error.retry_after_at_first().unwrap_or_default();
+                let advised = error.initial_retry_after().unwrap_or_default();
                 self.advised_end = boot + advised.min(60 * SECOND);
             }
         }

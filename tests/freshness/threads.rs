@@ -1,5 +1,5 @@
-//! The cache with real threads and clocks: who waits, who flies, who is told what. The source is a
-//! double, so that it can panic and hang in ways that a server cannot cause.
+//! The cache with real threads and clocks: leaders, followers and what they get. The token source
+//! is scripted, so that it can panic and hang in ways that a server cannot cause.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, mpsc};
@@ -12,16 +12,16 @@ use crate::os::Now;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Calls the script with the number of the request, from 1.
+/// A token source that calls `script` with the number of the request, from 1.
 struct Scripted<F> {
     requests: AtomicUsize,
     longest_time: Mutex<Duration>,
     script: F,
 }
 
-/// A request that is never made.
-fn none_wanted(_: usize) -> Result<Grant, Error> {
-    panic!("nobody was to make a request")
+/// A script for a source of which no request is expected.
+fn no_request_expected(_: usize) -> Result<Grant, Error> {
+    panic!("no request was expected")
 }
 
 impl<F: Fn(usize) -> Result<Grant, Error>> Scripted<F> {
@@ -34,7 +34,7 @@ impl<F: Fn(usize) -> Result<Grant, Error>> Scripted<F> {
     }
 }
 
-impl<F: Fn(usize) -> Result<Grant, Error>> Source for Scripted<F> {
+impl<F: Fn(usize) -> Result<Grant, Error>> TokenSource for Scripted<F> {
     fn request(&self, timeout: Duration) -> Result<Grant, Error> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let mut longest = self.longest_time.lock().unwrap();
@@ -52,21 +52,21 @@ fn grant(name: &str, life: Duration) -> Result<Grant, Error> {
     Ok(Grant { token: Token::new(name, None, None), expires_in: life })
 }
 
-/// Waits for other threads, however slow the machine is.
+/// Waits for other threads until `condition` is true, for up to 20 s: machines may be slow.
 fn until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < 20 * SECOND, "it does not come to that");
+        assert!(start.elapsed() < 20 * SECOND, "the condition is still false after 20 s");
         thread::sleep(MS);
     }
 }
 
-fn kind(result: Result<FreshToken, Error>) -> Option<ErrorKind> {
+fn kind(result: Result<ServedToken, Error>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
 #[test]
-fn sixty_four_threads_share_one_request_and_hear_of_it_together() {
+fn concurrent_callers_share_one_request() {
     let cache = Cache::new(None);
     let source = Scripted::new(|_| {
         until(|| cache.counts().waits == 63);
@@ -85,10 +85,10 @@ fn sixty_four_threads_share_one_request_and_hear_of_it_together() {
 }
 
 #[test]
-fn no_lock_is_held_while_a_request_is_under_way() {
+fn no_lock_is_held_during_a_request() {
     let cache = Cache::new(None);
     let source = Scripted::new(|_| {
-        // Each of these would wait for ever if the leader held the lock.
+        // Each of these would wait forever if the leader held the lock.
         assert!(cache.cached().is_none());
         cache.refresh_in();
         cache.reject("x");
@@ -101,7 +101,7 @@ fn no_lock_is_held_while_a_request_is_under_way() {
 }
 
 #[test]
-fn a_flyer_that_panics_ends_its_flight_as_internal_and_costs_nobody_else_anything() {
+fn panicking_leader_fails_its_refresh_as_internal() {
     let cache = Cache::new(None);
     let source = Scripted::new(|number| match number {
         1 => {
@@ -123,7 +123,7 @@ fn a_flyer_that_panics_ends_its_flight_as_internal_and_costs_nobody_else_anythin
 }
 
 #[test]
-fn a_flyer_that_never_comes_back_is_abandoned_and_its_late_answer_changes_nothing() {
+fn stuck_leader_is_abandoned() {
     let released = Barrier::new(2);
     let source = Scripted::new(|number| match number {
         1 => {
@@ -145,7 +145,7 @@ fn a_flyer_that_never_comes_back_is_abandoned_and_its_late_answer_changes_nothin
 }
 
 #[test]
-fn a_waiter_keeps_its_own_deadline() {
+fn follower_keeps_its_own_deadline() {
     let cache = Cache::new(None);
     let source = Scripted::new(|_| {
         until(|| cache.is_closed());
@@ -157,7 +157,7 @@ fn a_waiter_keeps_its_own_deadline() {
         let in_time = (0..10).any(|_| {
             let start = Instant::now();
             assert_eq!(kind(cache.get(100 * MS, &source)), Some(ErrorKind::Timeout));
-            // Not all of them fall into a moment in which the machine is busy.
+            // Ten tries: on a busy machine some may take longer.
             start.elapsed() < 600 * MS
         });
         cache.close();
@@ -166,7 +166,7 @@ fn a_waiter_keeps_its_own_deadline() {
 }
 
 #[test]
-fn close_ends_the_waiting_the_pausing_and_the_coming_call() {
+fn close_ends_waits_pauses_and_later_calls() {
     let source = Scripted::new(|_| {
         thread::sleep(300 * MS);
         Err(Error::new(ErrorKind::Server, "503"))
@@ -175,7 +175,7 @@ fn close_ends_the_waiting_the_pausing_and_the_coming_call() {
     thread::scope(|scope| {
         let calls: Vec<_> =
             (0..8).map(|_| scope.spawn(|| kind(cache.get(30 * SECOND, &source)))).collect();
-        // In the pause after the first attempt.
+        // The leader is in the pause after the first attempt, the others wait for it.
         thread::sleep(350 * MS);
         let start = Instant::now();
         cache.close();
@@ -195,11 +195,11 @@ fn a_closed_cache_gives_no_token() {
     cache.close();
     assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
     assert!(cache.cached().is_none() && cache.refresh_in().is_none());
-    assert_eq!(cache.current(), 0);
+    assert_eq!(cache.current_address(), 0);
 }
 
 #[test]
-fn a_pause_ends_when_the_cache_is_closed() {
+fn close_ends_a_pause() {
     let cache = Cache::new(None);
     let end = os::now().boot + 30 * SECOND;
     thread::scope(|scope| {
@@ -211,7 +211,7 @@ fn a_pause_ends_when_the_cache_is_closed() {
 }
 
 #[test]
-fn there_is_no_request_after_a_pause_in_which_the_cache_was_closed() {
+fn no_request_after_close_during_a_pause() {
     let closed_in_time = (0..20).any(|_| {
         let cache = Cache::new(None);
         let (answered, answer) = mpsc::channel();
@@ -225,24 +225,24 @@ fn there_is_no_request_after_a_pause_in_which_the_cache_was_closed() {
             cache.close();
             let in_time = start.elapsed() < 90 * MS;
             assert_eq!(call.join().unwrap(), Some(ErrorKind::Closed));
-            // Otherwise the pause, of 100 ms at least, may have been over.
+            // If closing took longer, the pause (at least 100 ms) may have ended before.
             assert!(!in_time || source.requests() == 1);
             in_time
         })
     });
-    assert!(closed_in_time, "on no machine is every thread that slow");
+    assert!(closed_in_time, "closing took over 90 ms each time");
 }
 
-/// Those who wait would notice by themselves, but only within a second.
+/// Without the notification a waiting call would notice the change up to a second later.
 #[test]
-fn whoever_waits_is_woken_when_something_changes() {
+fn waiting_calls_are_woken_by_every_change() {
     let completes = |cache: &Cache| drop(cache.get(SECOND, &Scripted::new(|_| grant("t", SECOND))));
     for change in [Cache::close, Cache::secret_changed, completes] {
         let cache = Cache::new(None);
         thread::scope(|scope| {
             let state = cache.lock();
             scope.spawn(|| change(&cache));
-            // Whoever has looked and does not wait yet misses nothing.
+            // The change needs the lock, so a call that has it cannot miss the notification.
             thread::sleep(20 * MS);
             let woken = cache.changed.wait_timeout(state, 30 * SECOND).unwrap().1;
             assert!(!woken.timed_out());
@@ -251,7 +251,7 @@ fn whoever_waits_is_woken_when_something_changes() {
 }
 
 #[test]
-fn a_pause_is_no_shorter_when_something_changes() {
+fn a_change_does_not_shorten_a_pause() {
     let sent = Mutex::new(Vec::new());
     let source = Scripted::new(|number| {
         sent.lock().unwrap().push(Instant::now());
@@ -273,20 +273,20 @@ fn a_pause_is_no_shorter_when_something_changes() {
 }
 
 #[test]
-fn a_token_that_comes_after_close_is_not_given() {
+fn token_received_after_close_is_not_given() {
     let cache = Cache::new(None);
     let source = Scripted::new(|_| {
         cache.close();
         grant("t", 1800 * SECOND)
     });
     assert_eq!(kind(cache.get(SECOND, &source)), Some(ErrorKind::Closed));
-    assert_eq!((source.requests(), cache.current()), (1, 0));
+    assert_eq!((source.requests(), cache.current_address()), (1, 0));
 }
 
 #[test]
-fn a_panic_of_a_look_at_the_secret_costs_nobody_the_error() {
+fn panicking_secret_check_keeps_the_error() {
     struct Panicking;
-    impl Source for Panicking {
+    impl TokenSource for Panicking {
         fn request(&self, _: Duration) -> Result<Grant, Error> {
             Err(Error::new(ErrorKind::Denied, "401"))
         }
@@ -302,7 +302,7 @@ fn a_panic_of_a_look_at_the_secret_costs_nobody_the_error() {
 }
 
 #[test]
-fn a_failed_flight_is_told_to_all_who_waited_for_it() {
+fn followers_get_the_error_of_their_refresh() {
     let cache = Cache::new(None);
     let source = Scripted::new(|_| {
         until(|| cache.counts().waits == 15);
@@ -322,7 +322,7 @@ fn a_failed_flight_is_told_to_all_who_waited_for_it() {
 }
 
 #[test]
-fn an_ageing_token_is_everybodys_at_once_while_one_caller_flies() {
+fn refresh_due_token_is_given_during_a_refresh() {
     let served = AtomicUsize::new(0);
     let source = Scripted::new(|number| {
         if number > 1 {
@@ -347,33 +347,33 @@ fn an_ageing_token_is_everybodys_at_once_while_one_caller_flies() {
 }
 
 #[test]
-fn a_lease_lasts_no_longer_than_its_token_is_fresh() {
+fn token_is_fresh_until_its_refresh_window() {
     let source = Scripted::new(|_| grant("t", 1800 * SECOND));
     let cache = Cache::new(None);
-    let fresh_token = cache.get(SECOND, &source).unwrap();
-    assert_eq!(cache.current(), address(&fresh_token.token));
-    assert!(
-        fresh_token.fresh_for <= (1800 - 30 - 150) * SECOND
-            && fresh_token.fresh_for >= 1400 * SECOND
-    );
+    let served = cache.get(SECOND, &source).unwrap();
+    assert_eq!(cache.current_address(), address(&served.token));
+    assert!(served.fresh_for <= (1800 - 30 - 150) * SECOND && served.fresh_for >= 1400 * SECOND);
     let cached = cache.cached().unwrap();
-    assert!(cached.fresh_for <= fresh_token.fresh_for && cached.fresh_for >= 1400 * SECOND);
+    assert!(cached.fresh_for <= served.fresh_for && cached.fresh_for >= 1400 * SECOND);
     cache.reject("another");
-    assert_eq!(cache.current(), address(&fresh_token.token));
+    assert_eq!(cache.current_address(), address(&served.token));
     cache.reject("t");
-    assert_ne!(cache.current(), address(&fresh_token.token));
+    assert_ne!(cache.current_address(), address(&served.token));
 }
 
 #[test]
-fn the_cache_of_a_child_has_the_token_and_nothing_locked() {
+fn child_has_the_token_of_a_locked_parent() {
     let source = Scripted::new(|_| grant("t", 1800 * SECOND));
     let parent = Cache::new(None);
     parent.get(SECOND, &source).unwrap();
-    let _held_by_a_thread_that_is_gone = parent.lock();
+    let _locked_by_another_thread = parent.lock();
     let child = parent.for_child(None);
     assert_eq!(child.get(SECOND, &source).unwrap().token.access_token(), "t");
     assert_eq!(source.requests(), 1);
-    assert!(child.for_child(None).cached().is_some(), "its own child as well");
+    assert!(
+        child.for_child(None).cached().is_some(),
+        "the child of the child has the token as well"
+    );
 }
 
 #[test]
@@ -383,28 +383,32 @@ fn the_child_of_a_closed_cache_is_closed() {
     parent.get(SECOND, &source).unwrap();
     parent.close();
     let child = parent.for_child(None);
-    assert_eq!(kind(child.get(SECOND, &Scripted::new(none_wanted))), Some(ErrorKind::Closed));
+    assert_eq!(
+        kind(child.get(SECOND, &Scripted::new(no_request_expected))),
+        Some(ErrorKind::Closed)
+    );
     assert!(child.cached().is_none() && child.refresh_in().is_none());
 }
 
 #[test]
-fn every_child_has_a_refresh_moment_of_its_own() {
+fn each_child_refreshes_at_its_own_moment() {
     let source = Scripted::new(|_| grant("t", 1800 * SECOND));
     let parent = Cache::new(None);
-    let fresh_token = parent.get(SECOND, &source).unwrap();
-    let none = Scripted::new(none_wanted);
+    let served = parent.get(SECOND, &source).unwrap();
+    let none = Scripted::new(no_request_expected);
     let mut moments: Vec<Duration> = (0..32)
         .map(|_| {
             let child = parent.for_child(None);
             let own = child.get(SECOND, &none).unwrap();
             assert_eq!(own.token.access_token(), "t");
-            // By its address a thread knows the token, and so the moment.
-            assert_eq!(child.current(), address(&own.token));
-            assert_ne!(child.current(), address(&fresh_token.token));
+            // The forking thread's cache compares addresses: the child's token needs another one.
+            assert_eq!(child.current_address(), address(&own.token));
+            assert_ne!(child.current_address(), address(&served.token));
             own.fresh_for
         })
         .collect();
     moments.sort();
-    // They lie within 150 s. Chance brings nine of 32 into one second once in a thousand million.
+    // The moments are random within 150 s. The probability of nine of 32 within one second is
+    // about 10⁻⁹.
     assert!(moments.windows(9).all(|nine| nine[8] - nine[0] > SECOND), "{moments:?}");
 }

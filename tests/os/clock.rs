@@ -22,7 +22,7 @@ fn coarse_clocks_tick_together() {
     while now().boot < end {
         let next = Coarse::now();
         if coarse_monotonic() != next.monotonic {
-            continue; // between the two looks
+            continue; // a tick between the two readings
         }
         if next.monotonic == last.monotonic {
             assert_eq!(next.wall, last.wall);

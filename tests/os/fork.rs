@@ -1,13 +1,14 @@
-//! Per-process values with threads, so that Miri can watch.
+//! Per-process values with threads, in a form that Miri can run.
 
 use std::sync::Arc;
 use std::thread;
 
 use super::*;
 
-/// Makes the process look like the child of a fork: the only test that does.
+/// Makes this process look like the child of a fork. No other test may do that: the count is
+/// global.
 #[test]
-fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
+fn child_of_a_fork_makes_its_own_value_once() {
     let value = PerProcess::new(1);
     let (own, inherited) = (Arc::new(()), Arc::new(()));
     drop(PerProcess::new(own.clone()));
@@ -21,13 +22,13 @@ fn the_child_of_a_fork_makes_its_value_once_and_leaves_its_parents_alone() {
         }
     });
     assert_eq!((*value.get(|_| unreachable!()), *parents), (2, 1));
-    // Whoever comes second has the first one's, and leaves nothing.
+    // The second thread gets the value of the first, and its own is freed.
     let second = Arc::new(3);
     let late = PerProcess::new(Arc::new(1));
-    // SAFETY: nothing is freed before `late` is.
-    let of_the_parent = unsafe { &*late.latest.load(Ordering::Relaxed) };
-    assert_eq!(**late.inherited(of_the_parent, |_| Arc::new(2)), 2);
-    assert_eq!(**late.inherited(of_the_parent, |_| second.clone()), 2);
+    // SAFETY: no value is freed before `late` is.
+    let parents_value = unsafe { &*late.latest.load(Ordering::Relaxed) };
+    assert_eq!(**late.inherited(parents_value, |_| Arc::new(2)), 2);
+    assert_eq!(**late.inherited(parents_value, |_| second.clone()), 2);
     assert_eq!(Arc::strong_count(&second), 1);
     drop(untouched);
     assert_eq!((Arc::strong_count(&own), Arc::strong_count(&inherited)), (1, 2));

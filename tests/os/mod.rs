@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn chance_is_from_zero_to_one_and_not_always_the_same() {
+fn random_is_from_zero_to_one_and_varies() {
     let drawn: Vec<f64> = (0..100).map(|_| random()).collect();
     assert!(drawn.iter().all(|factor| (0.0..1.0).contains(factor)));
     assert!(drawn.iter().any(|factor| *factor != drawn[0]));

@@ -1,4 +1,4 @@
-//! Snapshots with threads, so that Miri can watch.
+//! Snapshots with threads, in a form that Miri can run.
 
 use std::thread;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 #[test]
-fn a_snapshot_is_read_whole_while_it_is_replaced() {
+fn reader_never_sees_half_a_change() {
     let pair = Snapshot::new((0, 0));
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -25,23 +25,23 @@ fn a_snapshot_is_read_whole_while_it_is_replaced() {
 }
 
 #[test]
-fn a_snapshot_can_be_read_while_its_writer_is_gone_in_the_middle() {
+fn read_succeeds_while_a_writer_is_stuck() {
     let value = Snapshot::new("old");
-    let _held_by_a_thread_that_is_gone = value.slots[1].write().unwrap();
+    let _stuck_writer = value.slots[1].write().unwrap();
     assert_eq!(*value.get(), "old");
 }
 
 #[test]
-fn a_snapshot_keeps_nothing_old() {
+fn replaced_value_is_dropped() {
     let old = Arc::new(());
     let value = Snapshot::new(old.clone());
     value.set(Arc::new(()));
     assert_eq!(Arc::strong_count(&old), 1);
 }
 
-/// The last user of the old value goes while its slot is locked.
+/// The old value is dropped while its slot is locked; its destructor reads the snapshot.
 #[test]
-fn a_snapshot_can_be_read_at_any_moment_of_a_change() {
+fn read_succeeds_while_old_value_is_dropped() {
     struct Old(Arc<Snapshot<Option<Old>>>);
     impl Drop for Old {
         fn drop(&mut self) {
@@ -56,13 +56,13 @@ fn a_snapshot_can_be_read_at_any_moment_of_a_change() {
 }
 
 #[test]
-fn a_snapshot_is_the_old_value_until_the_new_one_is_whole() {
+fn old_value_is_read_until_new_one_is_complete() {
     let value = Snapshot::new("old");
     thread::scope(|scope| {
         let reader = value.slots[1].read().unwrap();
         scope.spawn(|| value.set("new"));
         for _ in 0..50 {
-            // As `get` does, which would try for ever.
+            // The same as `get`, except that `get` would try again forever.
             let current = value.current.load(Ordering::Acquire) as usize;
             assert!(value.slots[current].try_read().is_ok_and(|value| **value == "old"));
             thread::sleep(Duration::from_millis(1));
@@ -73,7 +73,7 @@ fn a_snapshot_is_the_old_value_until_the_new_one_is_whole() {
 }
 
 #[test]
-fn a_snapshot_has_one_writer_at_a_time() {
+fn only_one_writer_at_a_time() {
     let value = Snapshot::new(0);
     let rounds = if cfg!(miri) { 5 } else { 200 };
     for _ in 0..rounds {
