@@ -5,7 +5,7 @@ mod support;
 use std::thread;
 use std::time::Duration;
 
-use oneaccess::{Client, Config, ErrorKind};
+use oneaccess::{Client, Config, ErrorKind, Stat};
 use support::child::{in_child, plain, threads};
 use support::config;
 use support::fault::{Blackhole, Fault, Relay, Server};
@@ -69,6 +69,22 @@ fn a_blackhole_ends_in_time() {
     }
 }
 
+/// They double: the fifth would be longer.
+#[test]
+fn no_round_is_longer_than_three_seconds() {
+    let hole = Blackhole::new();
+    let client = Client::new(&to_port(&Tenant::start(), hole.port())).expect("a client");
+    let called = client.clone();
+    let call = std::thread::spawn(move || called.token_within(ms(30_000)));
+    std::thread::sleep(ms(6500));
+    let (outcome, took) = timed(|| {
+        client.close();
+        call.join().expect("no panic")
+    });
+    assert_eq!(outcome.expect_err("no token").kind(), ErrorKind::Closed);
+    assert!(took < ms(3000) + SLACK, "{took:?}");
+}
+
 #[test]
 fn a_first_address_that_drops_packets_costs_a_second_at_most() {
     if !has("cc", "gcc") {
@@ -86,6 +102,39 @@ fn a_first_address_that_drops_packets_costs_a_second_at_most() {
             token.expect("a token from the second address");
             assert!(took < ms(1000) + SLACK, "{took:?}");
             drop(hole);
+        },
+    );
+}
+
+#[test]
+fn a_first_address_that_refuses_is_passed_over() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let resolver = Resolver::compile();
+    in_child(
+        || resolver.runner(0, "127.0.0.2 127.0.0.1"),
+        || {
+            let tenant = Tenant::start();
+            let client = Client::new(&config(&tenant)).expect("a client");
+            client.token().expect("a token from the second address");
+            assert_eq!(client.stat(Stat::Attempts), 1);
+        },
+    );
+}
+
+#[test]
+fn an_address_that_is_slow_is_waited_for_although_another_refuses() {
+    if !has("cc", "gcc") {
+        return;
+    }
+    let resolver = Resolver::compile();
+    in_child(
+        || resolver.runner(0, "127.0.0.2 127.0.0.1"),
+        || {
+            let hole = Blackhole::at(([127, 0, 0, 2], 0).into());
+            let tenant = Tenant::start();
+            ends_in_time(&to_port(&tenant, hole.port()), ms(1000), "connecting to localhost");
         },
     );
 }
