@@ -113,7 +113,7 @@ fn a_first_address_that_refuses_is_passed_over() {
     }
     let resolver = Resolver::compile();
     in_child(
-        || resolver.runner(0, "127.0.0.2 127.0.0.1"),
+        || resolver.runner(0, "127.0.0.77 127.0.0.1"),
         || {
             let tenant = Tenant::start();
             let client = Client::new(&config(&tenant)).expect("a client");
@@ -130,9 +130,10 @@ fn an_address_that_is_slow_is_waited_for_although_another_refuses() {
     }
     let resolver = Resolver::compile();
     in_child(
-        || resolver.runner(0, "127.0.0.2 127.0.0.1"),
+        // Where no other test listens, whatever the port.
+        || resolver.runner(0, "127.0.0.76 127.0.0.77"),
         || {
-            let hole = Blackhole::at(([127, 0, 0, 2], 0).into());
+            let hole = Blackhole::at(([127, 0, 0, 76], 0).into());
             let tenant = Tenant::start();
             ends_in_time(&to_port(&tenant, hole.port()), ms(1000), "connecting to localhost");
         },
