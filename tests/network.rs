@@ -220,6 +220,7 @@ fn signals_do_not_move_the_deadline_of_a_request_that_nobody_takes() {
     );
 }
 
+/// All at once, and so slowly that it is sent in parts.
 #[test]
 fn a_large_request_arrives_through_small_buffers() {
     if !can_have_a_network() {
@@ -231,11 +232,15 @@ fn a_large_request_arrives_through_small_buffers() {
             let folder = tempfile::TempDir::new().expect("a folder");
             let tenant = Tenant::start();
             tenant.always(Answer::json(200, r#"{"access_token":"t"}"#));
-            let config = with_a_large_secret(config(&tenant), &folder);
-            Client::new(&config).expect("a client").token().expect("a token");
-            let sent =
-                tenant.last_request().and_then(|request| request.form_field("client_secret"));
-            assert_eq!(sent.map(|secret| secret.len()), Some(64 << 10));
+            for fault in [Fault::None, Fault::Sip(1000, ms(20))] {
+                let relay = Relay::to(tenant.port(), fault);
+                let config = with_a_large_secret(to_port(&tenant, relay.port()), &folder);
+                Client::new(&config).expect("a client").token().expect("a token");
+                let sent =
+                    tenant.last_request().and_then(|request| request.form_field("client_secret"));
+                assert_eq!(sent.map(|secret| secret.len()), Some(64 << 10));
+            }
+            assert_eq!(tenant.requests(), 2);
         },
     );
 }
