@@ -294,7 +294,7 @@ pub extern "C" fn oneaccess_client_new(
     })
 }
 
-/// Stores a usable token in `*out`. Call it before each use instead of storing the token, and
+/// Stores a valid token in `*out`. Call it before each use instead of storing the token, and
 /// free the token after the use.
 ///
 /// Usually the token is in memory, and the call takes less than a microsecond. About once in a

@@ -16,7 +16,7 @@ use support::{client, config};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Runs a call in many threads at once.
-fn at_once<T: Send>(threads: usize, call: impl Fn() -> T + Sync) -> Vec<T> {
+fn run_in_threads<T: Send>(threads: usize, call: impl Fn() -> T + Sync) -> Vec<T> {
     let start = Barrier::new(threads);
     thread::scope(|scope| {
         let run = || {
@@ -29,10 +29,10 @@ fn at_once<T: Send>(threads: usize, call: impl Fn() -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn many_threads_make_one_request() {
+fn threads_share_one_request() {
     let tenant = Tenant::builder().delay(Duration::from_millis(200)).start();
     let client = client(&tenant);
-    let tokens = at_once(64, || client.token().expect("a token").access_token().to_owned());
+    let tokens = run_in_threads(64, || client.token().expect("a token").access_token().to_owned());
     assert!(tokens.iter().all(|token| Some(token) == tenant.current_token().as_ref()));
     assert_eq!((tenant.requests(), tenant.connections()), (1, 1));
     for _ in 0..10_000 {
@@ -44,7 +44,7 @@ fn many_threads_make_one_request() {
 
 /// So that it costs few packets, and wakes the server once.
 #[test]
-fn a_request_leaves_in_one_piece() {
+fn request_is_sent_in_one_piece() {
     let server = Server::start(|mut socket| {
         let mut piece = vec![0; 64 << 10];
         let length = socket.read(&mut piece).expect("a request");
@@ -60,7 +60,7 @@ fn a_request_leaves_in_one_piece() {
 }
 
 #[test]
-fn an_answer_that_comes_before_the_request_is_complete_is_read() {
+fn early_response_is_read() {
     // Three bytes each: more than a socket takes at once.
     let secret = "%".repeat(60 << 10);
     for read_first in [0, 100] {
@@ -82,7 +82,7 @@ fn an_answer_that_comes_before_the_request_is_complete_is_read() {
 }
 
 #[test]
-fn clients_in_one_thread_do_not_mix_up_their_tokens() {
+fn clients_in_one_thread_have_their_own_tokens() {
     let tenants = [Tenant::start(), Tenant::start()];
     let clients = tenants.each_ref().map(client);
     for _ in 0..3 {
@@ -100,7 +100,7 @@ fn clients_in_one_thread_do_not_mix_up_their_tokens() {
 }
 
 #[test]
-fn no_connection_is_kept_and_the_tls_session_is_resumed() {
+fn connection_is_closed_tls_session_is_resumed() {
     let tenant = Tenant::builder().fresh_token_every_time().start();
     let client = client(&tenant);
     for round in 0..4 {
@@ -115,12 +115,12 @@ fn no_connection_is_kept_and_the_tls_session_is_resumed() {
         if round == 0 {
             client.reject(token.access_token());
         } else {
-            wait_until_a_rejection_counts(&client, token.access_token());
+            reject_until_it_counts(&client, token.access_token());
         }
     }
 }
 
-fn wait_until_a_rejection_counts(client: &Client, access_token: &str) {
+fn reject_until_it_counts(client: &Client, access_token: &str) {
     let before = client.stat(Stat::Rejections);
     let start = Instant::now();
     while client.stat(Stat::Rejections) == before {
@@ -131,12 +131,12 @@ fn wait_until_a_rejection_counts(client: &Client, access_token: &str) {
 }
 
 #[test]
-fn a_hundred_rejections_of_one_token_cost_one_request() {
+fn rejections_of_one_token_cause_one_request() {
     let tenant = Tenant::start();
     let client = client(&tenant);
     let old = client.token().expect("a token").access_token().to_owned();
     tenant.revoke();
-    let new = at_once(100, || {
+    let new = run_in_threads(100, || {
         client.reject(&old);
         client.token().expect("a token").access_token().to_owned()
     });
@@ -151,7 +151,7 @@ fn a_hundred_rejections_of_one_token_cost_one_request() {
 }
 
 #[test]
-fn an_outage_while_the_token_is_usable_is_nobodys_error() {
+fn outage_with_a_valid_token_is_no_error() {
     // With a margin of half its life the token is refresh-due within seconds.
     let tenant = Tenant::builder().life(12 * SECOND).fresh_token_every_time().start();
     let client = Client::new(&config(&tenant).expiry_margin(6 * SECOND)).expect("a client");
@@ -184,7 +184,7 @@ fn an_outage_while_the_token_is_usable_is_nobodys_error() {
 }
 
 #[test]
-fn a_call_that_may_not_wait_gets_what_is_there() {
+fn zero_timeout_returns_only_the_cached_token() {
     let tenant = Tenant::start();
     let client = client(&tenant);
     let error = client.token_within(Duration::ZERO).expect_err("nothing there");
@@ -200,11 +200,11 @@ fn a_call_that_may_not_wait_gets_what_is_there() {
 }
 
 #[test]
-fn a_tenant_that_hangs_costs_every_caller_its_own_time_and_no_more() {
+fn hanging_tenant_costs_no_more_than_the_timeout() {
     let tenant = Tenant::start();
     tenant.always(Answer::Hang);
     let client = client(&tenant);
-    let times = at_once(8, || {
+    let times = run_in_threads(8, || {
         let start = Instant::now();
         let error = client.token_within(SECOND).expect_err("no token");
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
@@ -214,12 +214,12 @@ fn a_tenant_that_hangs_costs_every_caller_its_own_time_and_no_more() {
 }
 
 #[test]
-fn a_denial_is_remembered_and_a_changed_secret_forgets_it() {
+fn denial_is_remembered_until_the_secret_changes() {
     let tenant = Tenant::start();
     let client = client(&tenant);
     let right = tenant.client_secret();
     client.set_client_secret("wrong").expect("set");
-    let errors = at_once(50, || client.token().expect_err("denied"));
+    let errors = run_in_threads(50, || client.token().expect_err("denied"));
     assert!(errors.iter().all(|error| error.kind() == ErrorKind::Denied));
     let error = client.token().expect_err("denied");
     assert!(error.is_remembered() && error.retry_after() > Some(2 * SECOND), "{error:?}");
@@ -230,7 +230,7 @@ fn a_denial_is_remembered_and_a_changed_secret_forgets_it() {
 }
 
 #[test]
-fn a_rotated_secret_file_just_works_and_one_that_vanished_costs_no_token() {
+fn secret_file_may_vanish_and_be_rotated() {
     let tenant = Tenant::builder().life(12 * SECOND).fresh_token_every_time().start();
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("secret");
@@ -257,7 +257,7 @@ fn a_rotated_secret_file_just_works_and_one_that_vanished_costs_no_token() {
 }
 
 #[test]
-fn a_denied_secret_file_is_looked_at_again_before_its_denial_ends() {
+fn changed_secret_file_ends_a_denial_early() {
     let tenant = Tenant::start();
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("secret");
@@ -274,7 +274,7 @@ fn a_denied_secret_file_is_looked_at_again_before_its_denial_ends() {
 }
 
 #[test]
-fn close_ends_a_request_under_way() {
+fn close_ends_running_requests() {
     let tenant = Tenant::start();
     tenant.always(Answer::Hang);
     let client = client(&tenant);
@@ -295,7 +295,7 @@ fn close_ends_a_request_under_way() {
 }
 
 #[test]
-fn a_token_outlives_its_client_and_its_thread() {
+fn token_outlives_its_client_and_its_thread() {
     let tenant = Tenant::start();
     let token = thread::scope(|scope| {
         scope.spawn(|| client(&tenant).token().expect("a token")).join().expect("no panic")

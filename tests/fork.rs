@@ -9,7 +9,7 @@ use support::native::{Library, Program, has, root, shared_library, skip, succeed
 use support::tenant::{Answer, Tenant};
 
 #[test]
-fn a_thousand_forks_under_load_lose_nothing() {
+fn client_survives_a_thousand_forks_under_load() {
     if !has("cc", "gcc") {
         return;
     }
@@ -44,7 +44,7 @@ fn forked_workers_do_not_refresh_together() {
 }
 
 #[test]
-fn the_child_of_a_python_fork_can_use_the_client() {
+fn python_child_of_a_fork_can_use_the_client() {
     if !has("python3", "python3") {
         return;
     }
@@ -59,7 +59,7 @@ fn the_child_of_a_python_fork_can_use_the_client() {
 }
 
 #[test]
-fn a_child_does_not_wait_for_a_flight_of_its_parent() {
+fn child_does_not_wait_for_its_parents_refresh() {
     if !has("python3", "python3") {
         return;
     }
@@ -76,7 +76,7 @@ fn a_child_does_not_wait_for_a_flight_of_its_parent() {
 }
 
 #[test]
-fn a_machine_that_slept_over_the_end_of_a_token_notices() {
+fn token_expires_while_the_machine_is_suspended() {
     if !has("cc", "gcc") {
         return;
     }

@@ -72,7 +72,7 @@ fn declarations(header: &str) -> Vec<String> {
 
 /// Which version brought what. Whatever stands there stays; what is new is added by `BLESS=1`.
 #[test]
-fn the_abi_only_grows() {
+fn abi_keeps_every_declaration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("checked in");
     let declared = declarations(&read(HEADER));
@@ -98,7 +98,7 @@ fn the_abi_only_grows() {
 }
 
 #[test]
-fn the_header_reads_as_documentation_without_a_warning() {
+fn doxygen_reads_the_header_without_warnings() {
     if has("doxygen", "doxygen") {
         let folder = tempfile::TempDir::new().expect("a folder");
         let settings = format!(

@@ -32,7 +32,7 @@ fn defined(arguments: &[&str], library: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
+fn shared_library_exports_only_the_declared_names() {
     if has("make", "make") && has("nm", "binutils") {
         let exported = defined(&["-D", "--defined-only"], &CAPI.join("liboneaccess.so"));
         assert_eq!(exported, declared());
@@ -41,7 +41,7 @@ fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
 }
 
 #[test]
-fn the_static_library_defines_what_the_header_declares() {
+fn static_library_defines_the_declared_names() {
     if has("make", "make") && has("nm", "binutils") {
         let all = defined(&["-g", "--defined-only"], &CAPI.join("liboneaccess.a"));
         let ours: BTreeSet<String> =
@@ -51,7 +51,7 @@ fn the_static_library_defines_what_the_header_declares() {
 }
 
 #[test]
-fn the_shared_library_is_small_named_and_never_unloaded() {
+fn shared_library_has_a_soname_and_is_small() {
     if has("make", "make") && has("readelf", "binutils") {
         let name = format!("liboneaccess.so.{}", env!("CARGO_PKG_VERSION"));
         let library = CAPI.join(&name);

@@ -53,7 +53,7 @@ fn run(folder: &tempfile::TempDir) -> Command {
 }
 
 #[test]
-fn every_function_keeps_the_rules_under_the_sanitizer() {
+fn every_function_is_clean_under_the_sanitizer() {
     let Some(library) = &*LIBRARY else { return };
     let folder = compile(library, "tests/c/abi.c");
     let (tenant, hanging) = (Tenant::start(), Tenant::start());
@@ -66,7 +66,7 @@ fn every_function_keeps_the_rules_under_the_sanitizer() {
 }
 
 #[test]
-fn the_sanitizer_is_on_in_the_library() {
+fn library_is_built_with_the_sanitizer() {
     let Some(library) = &*LIBRARY else { return };
     let folder = compile(library, "tests/c/misuse.c");
     let tenant = Tenant::start();

@@ -33,7 +33,7 @@ fn fault(rng: &mut Rng) -> Answer {
 }
 
 #[test]
-fn hostile_minutes_leave_nothing_behind() {
+fn soak_among_faults_leaks_nothing() {
     if !has("cc", "gcc") {
         return;
     }

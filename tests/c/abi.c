@@ -109,7 +109,7 @@ static void null_is_safe_everywhere(void)
     oneaccess_error_free(NULL);
 }
 
-static void mistakes_are_remembered_and_named(void)
+static void mistakes_are_reported_by_client_new(void)
 {
     oneaccess_config *config;
 
@@ -166,7 +166,7 @@ static void mistakes_are_remembered_and_named(void)
     oneaccess_client_free(make_client(config));
 }
 
-static void a_token_outlives_its_client(void)
+static void token_outlives_its_client(void)
 {
     oneaccess_client *client = make_client(oneaccess_config_new_from_env());
     oneaccess_token *token = NULL, *again = NULL, *cached;
@@ -230,7 +230,7 @@ static void a_token_outlives_its_client(void)
     oneaccess_token_free(token);
 }
 
-static void an_error_tells_everything_and_outlives_its_client(void)
+static void error_has_all_details_and_outlives_its_client(void)
 {
     oneaccess_client *client = make_client(oneaccess_config_new_from_env());
     oneaccess_token *token = NULL;
@@ -274,7 +274,7 @@ static void *close_it(void *client)
     return NULL;
 }
 
-static void a_stalled_call_ends_with_its_time_or_its_client(void)
+static void stalled_call_ends_by_timeout_or_close(void)
 {
     oneaccess_config *config = oneaccess_config_new_from_env();
     oneaccess_client *client = make_client(config);
@@ -308,7 +308,7 @@ static void *hammer(void *client)
     return kept; /* freed by another thread */
 }
 
-static void many_threads_share_a_client(void)
+static void threads_share_a_client(void)
 {
     oneaccess_client *client = make_client(oneaccess_config_new_from_env());
     pthread_t threads[THREADS];
@@ -328,11 +328,11 @@ int main(void)
     CHECK(!strcmp(oneaccess_version(), ONEACCESS_VERSION));
     CHECK(oneaccess_version_number() == ONEACCESS_VERSION_NUMBER);
     null_is_safe_everywhere();
-    mistakes_are_remembered_and_named();
-    a_token_outlives_its_client();
-    an_error_tells_everything_and_outlives_its_client();
-    a_stalled_call_ends_with_its_time_or_its_client();
-    many_threads_share_a_client();
+    mistakes_are_reported_by_client_new();
+    token_outlives_its_client();
+    error_has_all_details_and_outlives_its_client();
+    stalled_call_ends_by_timeout_or_close();
+    threads_share_a_client();
     puts("ok");
     return 0;
 }
