@@ -300,7 +300,7 @@ void oneaccess_config_free(oneaccess_config *config);
 oneaccess_error *oneaccess_client_new(const oneaccess_config *config, oneaccess_client **out);
 
 /**
- * Stores a usable token in `*out`. Call it before each use instead of storing the token, and
+ * Stores a valid token in `*out`. Call it before each use instead of storing the token, and
  * free the token after the use.
  *
  * Usually the token is in memory, and the call takes less than a microsecond. About once in a
