@@ -1,5 +1,5 @@
-//! A client against a tenant: one request for everybody, outages, rejections, rotated secrets,
-//! renewal. How a token ages is tested with the rules, in `tests/freshness`.
+//! A client against the mock tenant: shared requests, outages, rejections, rotated secrets, closing.
+//! The rules of freshness are tested in `tests/freshness`.
 
 mod support;
 
@@ -42,7 +42,7 @@ fn threads_share_one_request() {
     assert_eq!(client.stat(Stat::Waits), 63);
 }
 
-/// So that it costs few packets, and wakes the server once.
+/// One write needs fewer packets, and wakes the server once.
 #[test]
 fn request_is_sent_in_one_piece() {
     let server = Server::start(|mut socket| {
@@ -61,7 +61,7 @@ fn request_is_sent_in_one_piece() {
 
 #[test]
 fn early_response_is_read() {
-    // Three bytes each: more than a socket takes at once.
+    // Form-encoded, each `%` has three bytes: 180 KB are more than a socket accepts at once.
     let secret = "%".repeat(60 << 10);
     for read_first in [0, 100] {
         let server = Server::start(move |mut socket| {
@@ -143,7 +143,7 @@ fn rejections_of_one_token_cause_one_request() {
     assert_eq!(tenant.requests(), 2);
     assert!(new.iter().any(|new| *new != old));
     assert_ne!(client.token().expect("a token").access_token(), old);
-    // What a lack of permission looks like: the new token is rejected too, at once and often.
+    // Missing permissions look like this: the new token is rejected too, immediately and repeatedly.
     for _ in 0..100 {
         client.reject(client.token().expect("a token").access_token());
     }
@@ -163,14 +163,15 @@ fn outage_with_a_valid_token_is_no_error() {
     assert!(client.last_error().is_none());
     let (start, before) = (Instant::now(), tenant.requests());
     while start.elapsed() < 3 * SECOND {
-        let token = client.token().expect("the old token does");
+        let token = client.token().expect("the old token is valid");
         assert_eq!(token.access_token(), first.access_token());
         thread::sleep(Duration::from_millis(5));
     }
     let requests = tenant.requests() - before;
-    // One refresh while it was refresh-due, at least one of up to three attempts since.
+    // One refresh with one attempt while the token was refresh-due, and since it is stale at least one
+    // refresh with up to three attempts.
     assert!((2..=8).contains(&requests), "{requests}");
-    let hidden = client.last_error().expect("an operator sees it");
+    let hidden = client.last_error().expect("last_error reports it");
     assert_eq!((hidden.kind(), hidden.http_status()), (ErrorKind::Server, 503));
     assert!(client.stat(Stat::Failures) >= 1);
     assert!(client.refresh_in() > Some(Duration::ZERO), "not before the backoff ends");

@@ -1,4 +1,4 @@
-//! A client survives a fork at any moment, in the child and in the parent.
+//! After a fork at any moment, a client continues to work in the child and in the parent.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn client_survives_a_thousand_forks_under_load() {
     }
     let program =
         Program::compile("cc", "tests/c/fork.c", &["-std=gnu11", "-pthread"], Library::Shared);
-    // Tokens so short that a refresh is under way most of the time.
+    // With a lifetime of 3 s and a delay of 200 ms, a refresh is running most of the time.
     let tenant = Tenant::builder()
         .life(Duration::from_secs(3))
         .delay(Duration::from_millis(200))
@@ -26,7 +26,7 @@ fn client_survives_a_thousand_forks_under_load() {
     let printed = succeed(with_tenant(&mut command, &tenant));
     let tokens: usize = printed.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
     assert!(tokens >= 990, "{printed}");
-    assert!(tenant.requests() > 500, "children made requests of their own");
+    assert!(tenant.requests() > 500, "the children send requests themselves");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn python_child_of_a_fork_can_use_the_client() {
     command.args(["-s", "KILL", "60", "python3"]).arg(root().join("tests/fork.py"));
     command.env("ONEACCESS_LIBRARY", library.path().join("liboneaccess.so.0"));
     assert_eq!(succeed(with_tenant(&mut command, &tenant)), "ok\n");
-    // The parent's request, and one of the child that rejected the token.
+    // One request of the parent, and one of the child that rejected the token.
     assert_eq!(tenant.requests(), 2);
 }
 

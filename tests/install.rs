@@ -1,4 +1,4 @@
-//! What `make install` puts where, and programs outside our tree that are built against it.
+//! `make install`: which files it installs, and that programs can be built against them.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::native::{
 use support::tenant::Tenant;
 use tempfile::TempDir;
 
-/// An ordinary user's prefix, filled once.
+/// The prefix that `make install` has filled, once for all tests.
 static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
     let prefix = target_folder().join("installed");
     succeed(make().arg("install").arg(format!("PREFIX={}", prefix.display())));
@@ -77,7 +77,7 @@ fn shell(script: &str, folder: &Path) -> Command {
     command
 }
 
-/// The README's block of shell lines that installs, compiles and runs, with a home of its own.
+/// Runs the commands of the README that install, compile and run a program, in a new home folder.
 #[test]
 fn readme_install_commands_work() {
     if !has("make", "make") || !has("pkg-config", "pkg-config") {
@@ -168,7 +168,7 @@ fn cmake_rejects_a_required_version_too_new() {
     }
 }
 
-/// Another Rust library in the same program, each with a standard library of its own.
+/// Another Rust library in the same program; each contains a copy of Rust's standard library.
 const OTHER: &str = r#"
 #[unsafe(no_mangle)]
 pub extern "C" fn other() -> i32 {
@@ -275,7 +275,7 @@ fn packaged_crate_builds_from_a_read_only_source() {
     succeed(Command::new("chmod").args(["-R", "a-w"]).arg(&source));
     let stage = format!("DESTDIR={}", folder.path().join("stage").display());
     let mut make = make();
-    // What make built of our own tree must not do for it.
+    // A build folder of its own: the package must not reuse what make has built from this tree.
     let built = folder.path().join("target");
     make.current_dir(&source)
         .args(["install", &stage])

@@ -1,4 +1,4 @@
-//! The release artefacts that `make` builds: names, size, exported symbols.
+//! The libraries that `make` builds: names, size, exported symbols.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use support::native::{has, make, root, succeed, target_folder};
 
-/// Builds them where the tests were built, once.
+/// The folder with the libraries, built once for all tests.
 static CAPI: LazyLock<PathBuf> = LazyLock::new(|| {
     succeed(&mut make());
     target_folder().join("capi")

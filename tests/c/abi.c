@@ -1,6 +1,6 @@
-/* Exercises every function of the header: NULL everywhere, every accessor, error paths, objects that
- * outlive each other, many threads. Needs the tenant's environment, and ONEACCESS_HANGING, the
- * endpoint of a tenant that never answers. */
+/* Calls every function of the header: with NULL, all getters, error paths, objects that outlive their
+ * client, many threads. Needs the environment variables of a mock tenant, and in ONEACCESS_HANGING the
+ * endpoint of one that never answers, with its CA in ONEACCESS_HANGING_CA. */
 #include <oneaccess.h>
 #include <oneaccess.h> /* twice on purpose */
 
@@ -17,7 +17,7 @@
         }                                                                       \
     } while (0)
 
-/* The kind of an error, which it frees; its message names what it should. */
+/* Checks that the message contains `says`, frees the error and returns its kind. */
 static int32_t kind_of(oneaccess_error *error, const char *says)
 {
     int32_t kind = oneaccess_error_kind(error);
@@ -41,7 +41,7 @@ static oneaccess_client *make_client(oneaccess_config *config)
     return client;
 }
 
-/* What a configuration is refused with; frees it. */
+/* The kind of the error that oneaccess_client_new() returns; frees the configuration. */
 static int32_t refused(oneaccess_config *config, const char *says)
 {
     oneaccess_client *client = (oneaccess_client *)1;
