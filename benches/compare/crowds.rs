@@ -94,12 +94,12 @@ pub fn due(programs: &Programs, table: &mut Table) {
         (quantile(&waited, 1.0), median(&others))
     });
     let cells = outcomes.map(|(waited, others)| match others.is_nan() {
-        true => format!("{waited} callers wait, nobody is served meanwhile"),
+        true => format!("{waited} callers wait, no other call succeeds meanwhile"),
         false => format!("{waited} caller waits, the others' p99 is {}", time(*others)),
     });
     let (waited, others) = outcomes.ours;
     let reached = waited == 1.0 && others <= 1e5;
-    let what = "16 threads while a valid token becomes due, tenant takes 200 ms";
+    let what = "16 threads while a valid token becomes refresh-due, tenant takes 200 ms";
     table.row(what, &cells, None, Some(reached), "1 caller waits, the others' p99 ≤ 100 µs");
 }
 
@@ -115,7 +115,7 @@ pub fn outages(programs: &Programs, table: &mut Table) {
         || programs.at_once(|side| without_token(programs, side)),
     );
     for (what, outcomes) in [("answers 503", busy), ("hangs", hanging)] {
-        let what = format!("8 threads, token due but valid, tenant {what}");
+        let what = format!("8 threads, token refresh-due, tenant {what}");
         let target = "all served, 1 waits 3 s at most, the others' p99 ≤ 100 µs, requests spaced";
         table.row(
             &what,
@@ -217,7 +217,7 @@ impl Outage {
             unserved => format!("{unserved} of {} calls fail", self.calls),
         };
         let waits = match self.most_waiting() {
-            0 => "nobody waits".to_owned(),
+            0 => "no caller waits".to_owned(),
             most => {
                 let verb = if most == 1 { "waits" } else { "wait" };
                 format!("{most} at a time {verb}, {} at most", time(longest(&self.waits)))

@@ -73,7 +73,7 @@ fn cached(programs: &Programs, table: &mut Table) {
         turns
     };
     table.times("cached token, one thread: get, copy 1 KiB, free", &turns(64, "copy 1 1"), 0.9);
-    let what = "the same without the copy, which the C program cannot do without";
+    let what = "the same without the copy (the C program has to copy)";
     table.times(what, &turns(64, "use 1 1"), 0.5);
     table.rates("cached tokens per second, 2 threads", &turns(10, "copy 2 20"), 2.0);
     table.rates("cached tokens per second, 8 threads", &turns(10, "copy 8 20"), 2.0);
