@@ -177,7 +177,10 @@ pub extern "C" fn oneaccess_config_add_header(
     change(config, |mut config| match (text(name), text(value)) {
         (Ok(Some(name)), Ok(Some(value))) => config.header(name, value),
         _ => {
-            config.mistake(ErrorKind::Argument, "a header's name or value is NULL or not UTF-8");
+            config.mistake(
+                ErrorKind::Argument,
+                "the name or the value of a header is NULL or not UTF-8",
+            );
             config
         }
     });
@@ -247,7 +250,7 @@ pub extern "C" fn oneaccess_config_set_client_certificate_file(
         (Ok(Some(certificate)), Ok(Some(key))) => config.client_certificate_file(certificate, key),
         (Ok(None), Ok(None)) => config.no_client_certificate_file(),
         _ => {
-            let what = "the client certificate needs two paths, of the certificate and of its key";
+            let what = "the client certificate is incomplete: set both the certificate and its key";
             config.mistake(ErrorKind::Argument, what);
             config
         }
@@ -578,7 +581,7 @@ fn guard<T>(neutral: T, work: impl FnOnce() -> T) -> T {
 /// Like `guard`, for functions that return an error: a panic becomes an `Internal` error.
 fn guard_error(work: impl FnOnce() -> Result<(), Error>) -> Option<Box<oneaccess_error>> {
     let panicked = || {
-        let what = "a bug in this library ended the call; please report it";
+        let what = "the call failed because of a bug in this library; please report it";
         Err(Error::new(ErrorKind::Internal, what))
     };
     let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| panicked());

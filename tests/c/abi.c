@@ -136,7 +136,7 @@ static void mistakes_are_reported_by_client_new(void)
     CHECK(refused(config, "header") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
     oneaccess_config_set_client_certificate_file(config, "x", NULL);
-    CHECK(refused(config, "two paths") == ONEACCESS_ERROR_ARGUMENT);
+    CHECK(refused(config, "certificate is incomplete") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
     oneaccess_config_set_ca_file(config, "/nowhere/ca.pem");
     CHECK(refused(config, "/nowhere/ca.pem") == ONEACCESS_ERROR_CONFIG);
