@@ -1,6 +1,6 @@
-# make             release artefacts of the C library: target/capi/
-# make install     puts them below PREFIX (default /usr/local), itself below DESTDIR if that is set
-# make uninstall   with the same variables
+# make             builds the C library, shared and static, in target/capi
+# make install     installs it in $(DESTDIR)$(PREFIX); default: /usr/local
+# make uninstall   removes the installed files; needs the same variables
 
 PREFIX     = /usr/local
 LIBDIR     = $(PREFIX)/lib
@@ -8,7 +8,7 @@ INCLUDEDIR = $(PREFIX)/include
 CARGO      = cargo
 INSTALL    = install
 STRIP      = strip
-# Where cargo builds; set it when the source is read-only.
+# The build folder of cargo. Set it if the source folder is read-only.
 TARGET_DIR = target
 
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -17,7 +17,7 @@ capi    := $(TARGET_DIR)/capi
 shared  := liboneaccess.so.$(version)
 native  := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 sources := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
-# One crate type at a time: together with an rlib cargo silently leaves LTO out.
+# Builds one crate type at a time: cargo silently disables LTO if an rlib is built too.
 build    = $(CARGO) rustc --release --locked --lib --target-dir $(TARGET_DIR) --crate-type
 
 pkgconfig = $(DESTDIR)$(LIBDIR)/pkgconfig

@@ -1,4 +1,4 @@
-/* Prints an Authorization header for OneAccess's management APIs. */
+/* Prints an Authorization header for the management APIs of OneAccess. */
 #include <oneaccess.h>
 #include <stdio.h>
 #include <time.h>
@@ -19,7 +19,7 @@ int main(void)
     if (error)
         return fail(error);
 
-    /* Ask before every use, from any thread: the client keeps the token fresh. */
+    /* Get the token before each use, from any thread: the client keeps it fresh. */
     oneaccess_token *token;
     error = oneaccess_client_get_token(client, &token);
     if (error) {

@@ -1,4 +1,4 @@
-// Prints an Authorization header for OneAccess's management APIs: the same as token.c in C++17.
+// Prints an Authorization header for the management APIs of OneAccess; token.c in C++17.
 #include <oneaccess.h>
 
 #include <ctime>

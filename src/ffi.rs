@@ -1,5 +1,5 @@
-//! The C ABI, in the order of the header, which is generated from this file: its rules stand in
-//! `cbindgen.toml`, and `BLESS=1 cargo test --test header` writes it. The only module that knows C.
+//! The C ABI. `include/oneaccess.h` is generated from this file, in the same order, and its
+//! introduction is in `cbindgen.toml`; `BLESS=1 cargo test --test header` writes it.
 
 #![allow(non_camel_case_types)]
 
@@ -19,74 +19,78 @@ use crate::token::Token;
 
 /// No error.
 pub const ONEACCESS_ERROR_NONE: i32 = 0;
-/// The call was wrong: NULL, not UTF-8, negative. The program needs fixing.
+/// An argument is invalid: NULL, not UTF-8, negative, out of range. The program needs a fix.
 pub const ONEACCESS_ERROR_ARGUMENT: i32 = 1;
-/// A setting cannot be used: endpoint, CA file, key, secret file, environment.
+/// A setting is not usable: endpoint, CA file, key, secret file, environment variable.
 pub const ONEACCESS_ERROR_CONFIG: i32 = 2;
-/// No answer: name lookup, connection.
+/// The name lookup or the connection failed.
 pub const ONEACCESS_ERROR_TRANSPORT: i32 = 3;
-/// The proxy refused or failed.
+/// The proxy refused the connection or failed.
 pub const ONEACCESS_ERROR_PROXY: i32 = 4;
-/// The server could not be trusted, or the TLS handshake failed.
+/// The TLS handshake failed, or the server's certificate is not trusted.
 pub const ONEACCESS_ERROR_TLS: i32 = 5;
-/// The time given to the call was over.
+/// The call timed out.
 pub const ONEACCESS_ERROR_TIMEOUT: i32 = 6;
-/// OneAccess refused the client, its secret or the request.
+/// OneAccess denied the request: wrong client id or secret, disabled application, invalid
+/// request.
 pub const ONEACCESS_ERROR_DENIED: i32 = 7;
-/// OneAccess, or a gateway before it, asked for fewer requests.
+/// OneAccess, or a gateway in front of it, limits the number of requests (HTTP 429, for example).
 pub const ONEACCESS_ERROR_THROTTLED: i32 = 8;
-/// HTTP 5xx, or an error code that says "busy": OneAccess failed.
+/// OneAccess failed: HTTP 5xx, or a vendor error code that means "busy".
 pub const ONEACCESS_ERROR_SERVER: i32 = 9;
-/// The answer was not a token: web page, redirect, firewall, broken JSON.
+/// The response contains no usable token: a web page, a redirect, invalid JSON.
 pub const ONEACCESS_ERROR_PROTOCOL: i32 = 10;
-/// The client was closed.
+/// The client was closed with oneaccess_client_close().
 pub const ONEACCESS_ERROR_CLOSED: i32 = 11;
-/// A bug in this library.
+/// A bug in this library. Please report it.
 pub const ONEACCESS_ERROR_INTERNAL: i32 = 12;
 
-/// Efforts to get a token; each is one or more attempts.
+/// Refreshes started. One refresh makes one or more attempts to get a token.
 pub const ONEACCESS_STAT_REFRESHES: i32 = 1;
-/// Token requests that were sent, or tried.
+/// Attempts: token requests sent, including those that failed before they reached the server.
 pub const ONEACCESS_STAT_ATTEMPTS: i32 = 2;
-/// Refreshes that brought no token.
+/// Refreshes that failed.
 pub const ONEACCESS_STAT_FAILURES: i32 = 3;
-/// Calls that waited for another call's refresh.
+/// Followers: calls that waited for a refresh that another call was making.
 pub const ONEACCESS_STAT_WAITS: i32 = 4;
-/// Rejections that made the token spent; those that were ignored are not counted.
+/// Rejected tokens: calls of oneaccess_client_reject_token() that made the current token stale.
+/// Ignored calls are not counted.
 pub const ONEACCESS_STAT_REJECTIONS: i32 = 5;
-/// Refreshes that OneAccess denied.
+/// Refreshes that failed with ONEACCESS_ERROR_DENIED.
 pub const ONEACCESS_STAT_DENIALS: i32 = 6;
-/// Milliseconds since the current token was asked for; -1 without a token.
+/// Milliseconds since the current token was requested; -1 if there is no token.
 pub const ONEACCESS_STAT_TOKEN_AGE_MS: i32 = 7;
-/// Milliseconds until the current token expires, not less than 0; -1 without a token.
+/// Milliseconds until the current token expires, never negative; -1 if there is no token.
 pub const ONEACCESS_STAT_TOKEN_REMAINING_MS: i32 = 8;
 
-/// The settings of a client. Made, changed and freed by one thread at a time; clients made from it
-/// keep a copy, so that it can be freed, or changed for the next client, right after.
+/// The settings of a client. Use it from one thread at a time. oneaccess_client_new() copies the
+/// settings: the configuration can be freed right after, or changed for the next client.
 #[derive(Default)]
 pub struct oneaccess_config(Config);
 
-/// Gets access tokens for one application and keeps them fresh. Make one per application and
-/// process, share it among all threads. It starts no thread of its own. The child of a fork can go
-/// on using it (Linux). Tokens and errors outlive it.
+/// Gets access tokens for one application and keeps them fresh. Create one per application and
+/// process, and share it among all threads. After fork() (Linux), the child process can continue
+/// to use it. Tokens and errors remain valid after the client is freed.
 pub struct oneaccess_client(Client);
 
-/// An access token, immutable. Outlives its client.
+/// An access token. Immutable; remains valid after its client is freed.
 pub struct oneaccess_token {
     _opaque: [u8; 0],
 }
 
-/// Why a call failed, immutable. Holds no secret and no token.
+/// The reason why a call failed. Immutable; contains no secret and no token.
 pub struct oneaccess_error(Error);
 
-/// Version of the loaded library, such as "0.1.0"; ONEACCESS_VERSION is the header's.
+/// Version of the loaded library, such as "0.1.0". A static string, never NULL. Compare it with
+/// ONEACCESS_VERSION, the version of this header.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
     VERSION.as_ptr().cast()
 }
 
-/// The same as major * 1000000 + minor * 1000 + patch, to compare with ONEACCESS_VERSION_NUMBER.
+/// Version of the loaded library as a number: major * 1000000 + minor * 1000 + patch. Compare it
+/// with ONEACCESS_VERSION_NUMBER.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_version_number() -> i32 {
     let part = |text: &str| text.parse::<i32>().unwrap_or(0);
@@ -95,12 +99,15 @@ pub extern "C" fn oneaccess_version_number() -> i32 {
         + part(env!("CARGO_PKG_VERSION_PATCH"))
 }
 
-/// A configuration with the three things every client needs. Never fails: mistakes are remembered
-/// and reported by oneaccess_client_new().
+/// Creates a configuration from the three settings that every client needs. Mistakes, such as an
+/// invalid endpoint, are reported later, by oneaccess_client_new().
 ///
-/// endpoint: `host`, `host:port`, `https://host/` or the whole token URL as the console shows it.
-/// `http://` is for loopback hosts only. client_secret may be NULL if
-/// oneaccess_config_set_client_secret_file() follows.
+/// endpoint: `host`, `host:port`, `https://host/`, or the whole token URL as the OneAccess
+/// console shows it. `http://` is accepted for loopback hosts only.
+///
+/// client_secret: may be NULL if oneaccess_config_set_client_secret_file() is called too.
+///
+/// Returns NULL only after a bug in this library.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_new(
     endpoint: *const c_char,
@@ -122,18 +129,22 @@ pub extern "C" fn oneaccess_config_new(
     })
 }
 
-/// The same from the environment: ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, then
-/// ONEACCESS_CLIENT_SECRET or ONEACCESS_CLIENT_SECRET_FILE, and, where set, ONEACCESS_CA_FILE. An
-/// empty variable counts as not set. What is missing is reported by oneaccess_client_new().
+/// Creates a configuration from environment variables: ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID,
+/// and either ONEACCESS_CLIENT_SECRET or ONEACCESS_CLIENT_SECRET_FILE; optionally
+/// ONEACCESS_CA_FILE. An empty variable counts as unset. Missing variables are reported by
+/// oneaccess_client_new().
+///
+/// Returns NULL only after a bug in this library.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_new_from_env() -> Option<Box<oneaccess_config>> {
     guard(None, || Some(Box::new(oneaccess_config(Config::from_env()))))
 }
 
-/// Reads the client secret from this file, again before every request, so that a rotated secret is
-/// used without anybody's doing. A regular file of UTF-8 text, at most 64 KiB; a byte order mark at
-/// its start and one trailing line break are not part of the secret. Replaces the secret given to
-/// oneaccess_config_new(), which may be NULL then. Default: NULL, no file.
+/// Reads the client secret from this file. The file is read again before every request, so that a
+/// rotated secret is used without a restart. Replaces the secret given to oneaccess_config_new().
+///
+/// It must be a regular file of UTF-8 text of at most 64 KiB. A byte order mark at its start and
+/// one line break at its end are ignored. Default: NULL, no file.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_client_secret_file(
     config: Option<&mut oneaccess_config>,
@@ -145,17 +156,18 @@ pub extern "C" fn oneaccess_config_set_client_secret_file(
     });
 }
 
-/// Sends the credentials as HTTP Basic authentication instead of form fields, if on is not 0: as they
-/// are (RFC 7617), which OneAccess expects, and not form-encoded first (RFC 6749, section 2.3.1).
-/// Default: 0.
+/// If on is not 0, sends client id and secret as HTTP Basic authentication instead of form
+/// fields: unencoded (RFC 7617), as OneAccess expects, and not form-encoded first (RFC 6749,
+/// section 2.3.1). Default: 0, form fields.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_basic_auth(config: Option<&mut oneaccess_config>, on: i32) {
     change(config, |config| config.basic_auth(on != 0));
 }
 
-/// Adds a header to every request, for example X-tenant-id. Not those that the library sets itself:
-/// Host, Authorization, Content-* and what governs the connection; visible ASCII and blanks only; at
-/// most 32 KiB, names and values of all together.
+/// Adds a header to every request, for example X-tenant-id. Name and value must be printable
+/// ASCII; all headers together can have at most 32 KiB. Headers that the library sets itself are
+/// not allowed: Host, Authorization, Content-* and those that control the connection. Default: no
+/// extra headers.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_add_header(
     config: Option<&mut oneaccess_config>,
@@ -165,14 +177,18 @@ pub extern "C" fn oneaccess_config_add_header(
     change(config, |mut config| match (text(name), text(value)) {
         (Ok(Some(name)), Ok(Some(value))) => config.header(name, value),
         _ => {
-            config.mistake(ErrorKind::Argument, "a header's name or value is NULL or not UTF-8");
+            config.mistake(
+                ErrorKind::Argument,
+                "the name or the value of a header is NULL or not UTF-8",
+            );
             config
         }
     });
 }
 
-/// How long a whole call may take, in milliseconds: name lookup, connection, TLS, the answer,
-/// retries and waiting for others. Default: 30000. At least 1; more than a day counts as a day.
+/// Maximum duration of a call, in milliseconds: name lookup, connection, TLS handshake, request,
+/// retries, and waiting for the refresh of another thread. From 1 to 86400000 (a day); higher
+/// values count as a day. Default: 30000.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_timeout_ms(
     config: Option<&mut oneaccess_config>,
@@ -183,8 +199,10 @@ pub extern "C" fn oneaccess_config_set_timeout_ms(
     });
 }
 
-/// How long before its expiry a token counts as spent, in seconds, since it may die under way.
-/// Default: 30, or a twentieth of the token's life if that is less. Never more than half of it.
+/// Expiry margin, in seconds: a token that expires within this time is stale, since it could
+/// expire before the management API checks it. A stale token is used only if it cannot be
+/// refreshed. Default: 30, or a twentieth of the token's lifetime if that is less. The margin is
+/// never more than half of the lifetime.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_expiry_margin_s(
     config: Option<&mut oneaccess_config>,
@@ -195,8 +213,9 @@ pub extern "C" fn oneaccess_config_set_expiry_margin_s(
     });
 }
 
-/// Trusts the certificates in this PEM file, at most 16 MiB, besides the operating system's roots.
-/// Default: NULL, none. Use it for a tenant with a private CA; there is no way to switch verification off.
+/// Trusts the certificates in this PEM file (at most 16 MiB), in addition to the root
+/// certificates of the operating system. Use it for a tenant whose certificate was issued by a
+/// private CA. Certificate verification cannot be disabled. Default: NULL, no file.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_ca_file(
     config: Option<&mut oneaccess_config>,
@@ -208,8 +227,9 @@ pub extern "C" fn oneaccess_config_set_ca_file(
     });
 }
 
-/// Trusts the operating system's roots, or those that SSL_CERT_FILE and SSL_CERT_DIR name instead, if
-/// on is not 0, and only the CA file otherwise. Default: 1.
+/// If on is not 0, trusts the root certificates of the operating system, or those in
+/// SSL_CERT_FILE and SSL_CERT_DIR if these environment variables are set. If 0, trusts the CA
+/// file only. Default: 1.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_system_roots(
     config: Option<&mut oneaccess_config>,
@@ -218,8 +238,8 @@ pub extern "C" fn oneaccess_config_set_system_roots(
     change(config, |config| config.system_roots(on != 0));
 }
 
-/// Shows this certificate to servers that want one (mutual TLS). The key is PEM: PKCS #8, PKCS #1
-/// or SEC 1, not encrypted. Default: NULL and NULL, none.
+/// Presents this certificate to servers that request one (mutual TLS). Both files are PEM; the
+/// key is PKCS #8, PKCS #1 or SEC 1, and not encrypted. Default: NULL and NULL, no certificate.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_client_certificate_file(
     config: Option<&mut oneaccess_config>,
@@ -230,19 +250,23 @@ pub extern "C" fn oneaccess_config_set_client_certificate_file(
         (Ok(Some(certificate)), Ok(Some(key))) => config.client_certificate_file(certificate, key),
         (Ok(None), Ok(None)) => config.no_client_certificate_file(),
         _ => {
-            let what = "the client certificate needs two paths, of the certificate and of its key";
+            let what = "the client certificate is incomplete: set both the certificate and its key";
             config.mistake(ErrorKind::Argument, what);
             config
         }
     });
 }
 
-/// NULL, the default: the proxy that the environment names when the client is made (https_proxy,
-/// HTTPS_PROXY, all_proxy, ALL_PROXY; no_proxy, NO_PROXY), by the rules of curl 7.88. Beyond them, in
-/// no_proxy an entry may have a port, `*` may stand among others and IPv6 addresses may have brackets;
-/// a value that is not usable is an error, never ignored. "": no proxy. Else http://, https://,
-/// socks4:// or socks5:// with `user:password@` if the proxy wants them, percent-encoded; it is then
-/// used for every host.
+/// Sets the proxy.
+///
+/// - NULL, the default: the proxy in the environment at the time of oneaccess_client_new():
+///   https_proxy, HTTPS_PROXY, all_proxy or ALL_PROXY, unless no_proxy or NO_PROXY lists the
+///   host. They are read like curl 7.88 does. In addition, an entry of no_proxy can have a port,
+///   `*` can be one entry of several, and IPv6 addresses can have brackets. An invalid value is
+///   an error; it is never ignored.
+/// - "": no proxy, whatever the environment says.
+/// - A URL with http://, https://, socks4:// or socks5://: this proxy for every host. It can
+///   contain `user:password@`, percent-encoded.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set_proxy(
     config: Option<&mut oneaccess_config>,
@@ -251,51 +275,58 @@ pub extern "C" fn oneaccess_config_set_proxy(
     change_text(config, "the URL of the proxy", url, |config, url| config.proxy(url));
 }
 
-/// Frees a configuration. NULL is fine.
+/// Frees a configuration. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_free(config: Option<Box<oneaccess_config>>) {
     guard((), || drop(config));
 }
 
-/// Makes a client. Checks the configuration, reads the environment's proxy and the files that are
-/// named, sends nothing.
+/// Creates a client and stores it in `*out`. Checks the configuration and reads the proxy
+/// variables and the files that it names. Sends no request.
 ///
-/// Errors: ARGUMENT or CONFIG; the message lists every mistake of the configuration.
+/// Errors: ARGUMENT or CONFIG. The message lists all mistakes in the configuration.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_new(
     config: Option<&oneaccess_config>,
     out: Option<&mut MaybeUninit<*mut oneaccess_client>>,
 ) -> Option<Box<oneaccess_error>> {
-    answer(out, || {
+    store_result(out, || {
         let config = config.ok_or_else(|| is_null("the configuration"))?;
         let client = Client::new(&config.0)?;
         Ok(Box::into_raw(Box::new(oneaccess_client(client))))
     })
 }
 
-/// A token that can be used now. Mostly from memory, within nanoseconds; about once in a token's
-/// life one caller makes a request and blocks, at most for the configured timeout. Call it before
-/// every use instead of keeping the token, and release what it gives after the use.
+/// Stores a valid token in `*out`. Call it before each use instead of storing the token, and
+/// free the token after the use.
 ///
-/// Errors: only without a token that is alive; an outage is not an error while there is one.
+/// Usually the token is in memory, and the call takes less than a microsecond. About once in a
+/// token's lifetime, one call requests a new token and blocks, at most for the configured
+/// timeout.
+///
+/// Errors: only if there is no valid token, or the client is closed. If a refresh fails while the
+/// token is valid, the call stores that token and returns NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_get_token(
     client: Option<&oneaccess_client>,
     out: Option<&mut MaybeUninit<*mut oneaccess_token>>,
 ) -> Option<Box<oneaccess_error>> {
-    answer(out, || Ok(handle(get(client)?.token()?)))
+    store_result(out, || Ok(handle(required(client)?.token()?)))
 }
 
-/// The same with a timeout of its own, in milliseconds. 0: what is there, a token or a remembered
-/// error, or TIMEOUT; it never waits and never sends a request. More than a day counts as a day.
+/// Like oneaccess_client_get_token(), with a timeout for this call, in milliseconds. More than a
+/// day counts as a day; a negative value is an ARGUMENT error.
+///
+/// With 0, the call neither waits nor sends a request. It gives the cached token, or returns the
+/// remembered error of an earlier request, or TIMEOUT.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_get_token_within(
     client: Option<&oneaccess_client>,
     timeout_ms: i64,
     out: Option<&mut MaybeUninit<*mut oneaccess_token>>,
 ) -> Option<Box<oneaccess_error>> {
-    answer(out, || {
-        let client = get(client)?;
+    store_result(out, || {
+        let client = required(client)?;
         let timeout = u64::try_from(timeout_ms).map_err(|_| {
             Error::new(ErrorKind::Argument, format!("timeout_ms is negative ({timeout_ms})"))
         })?;
@@ -303,8 +334,8 @@ pub extern "C" fn oneaccess_client_get_token_within(
     })
 }
 
-/// The token, if there is one that is not about to expire; else NULL. Never blocks, never sends a
-/// request: for event loops, together with oneaccess_client_refresh_in_ms().
+/// Returns the cached token if it is usable, else NULL. Never waits and never sends a request.
+/// Use it in event loops, together with oneaccess_client_refresh_in_ms().
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_get_cached_token(
     client: Option<&oneaccess_client>,
@@ -315,20 +346,24 @@ pub extern "C" fn oneaccess_client_get_cached_token(
     })
 }
 
-/// Milliseconds until oneaccess_client_get_token() would do something useful, rounded up: until the
-/// token is to be refreshed, or, after a failure, until the next request is allowed. 0: now.
-/// -1: never, the client is closed. A host with timers calls again then, from a thread that may
+/// Milliseconds, rounded up, until oneaccess_client_get_token() should be called to refresh the
+/// token; after a failure, until the next request is allowed. 0: now. -1: never, the client is
+/// closed.
+///
+/// For event loops: set a timer, then call oneaccess_client_get_token() from a thread that may
 /// block.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_refresh_in_ms(client: Option<&oneaccess_client>) -> i64 {
     guard(0, || client.map_or(0, |client| client.0.refresh_in().map_or(-1, milliseconds_up)))
 }
 
-/// Tells that a management API did not accept this access token. It says so with HTTP 400 and
-/// `invalid_token` in the body, or with 401: who looks for 401 only never recovers. If it is the
-/// current token, the next call gets another. Many threads that reject one token cause one request;
-/// rejections of a token that has just come are ignored for a while (1 to 60 seconds), since a lack
-/// of permission looks the same. NULL is ignored.
+/// Reports that a management API rejected this access token; if it is the current token, the next
+/// call of oneaccess_client_get_token() requests a new one. OneAccess rejects a token with HTTP
+/// 400 and `invalid_token` in the body, or with HTTP 401: check for both.
+///
+/// If many threads reject the same token, one request is sent. After a rejection has caused a
+/// refresh, further rejections are ignored for 1 to 60 seconds, since missing permissions can
+/// look the same. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_reject_token(
     client: Option<&oneaccess_client>,
@@ -341,9 +376,11 @@ pub extern "C" fn oneaccess_client_reject_token(
     });
 }
 
-/// Uses another client secret from now on, and forgets a denial of the old one. The token stays.
+/// Uses this client secret for all further requests, and forgets a denial of the old one. The
+/// current token is kept.
 ///
-/// Errors: ARGUMENT, if the secret is NULL, empty, not UTF-8, or read from a file.
+/// Errors: ARGUMENT if the secret is NULL, empty or not UTF-8, or if the client reads its secret
+/// from a file.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_set_client_secret(
     client: Option<&oneaccess_client>,
@@ -352,11 +389,12 @@ pub extern "C" fn oneaccess_client_set_client_secret(
     guard_error(|| {
         let secret = text(client_secret)
             .map_err(|()| Error::new(ErrorKind::Argument, not_utf8("client_secret")))?;
-        get(client)?.set_client_secret(secret.ok_or_else(|| is_null("client_secret"))?)
+        required(client)?.set_client_secret(secret.ok_or_else(|| is_null("client_secret"))?)
     })
 }
 
-/// One of the ONEACCESS_STAT_* numbers, of this process; -1 for an unknown one.
+/// Returns one of the ONEACCESS_STAT_* numbers, counted since the client was created, in this
+/// process; -1 if stat is unknown.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_stat(client: Option<&oneaccess_client>, stat: i32) -> i64 {
     let stat = match stat {
@@ -373,8 +411,9 @@ pub extern "C" fn oneaccess_client_stat(client: Option<&oneaccess_client>, stat:
     guard(0, || client.map_or(0, |client| client.0.stat(stat)))
 }
 
-/// The error of the last failed request, also one that no caller was told of because there was a
-/// token; NULL if there was none since the last success. Yours to free.
+/// Returns the error of the last failed request, or NULL if the last request succeeded. Also
+/// returns errors that no call reported because the token was still valid. Free it with
+/// oneaccess_error_free().
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_get_last_error(
     client: Option<&oneaccess_client>,
@@ -382,9 +421,11 @@ pub extern "C" fn oneaccess_client_get_last_error(
     guard(None, || Some(Box::new(oneaccess_error(client?.0.last_error()?))))
 }
 
-/// Ends every call on this client, those under way and those to come, with CLOSED; returns at once.
-/// If other threads may still be in a call: close, wait until their calls have returned, then free.
-/// They return within milliseconds; while packets are dropped a connect can take 3 seconds more.
+/// Closes the client: all its calls, running and future ones, fail with CLOSED. Does not block.
+///
+/// To free a client while other threads may be in a call: close it, wait until their calls have
+/// returned, then free it. They return within milliseconds, or within 3 seconds if a connection
+/// is being established and the network drops packets.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_close(client: Option<&oneaccess_client>) {
     guard((), || {
@@ -394,70 +435,74 @@ pub extern "C" fn oneaccess_client_close(client: Option<&oneaccess_client>) {
     });
 }
 
-/// Frees a client. Does no I/O. Its tokens and errors stay valid. NULL is fine.
+/// Frees a client. Does not block; sends nothing. Tokens and errors remain valid. NULL is
+/// ignored.
 ///
-/// The client secret is wiped from memory. Every other thread that asked this client for a token
-/// keeps the last one in memory until it is given another token or ends.
+/// The client secret is wiped from memory. Each other thread that got a token from this client
+/// keeps its last token in memory until it gets another token or ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_free(client: Option<Box<oneaccess_client>>) {
     guard((), || drop(client));
 }
 
-/// The access token itself.
+/// The access token, without "Bearer". Never NULL for a token.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_access_token(token: *const oneaccess_token) -> *const c_char {
     borrowed(token).map_or(null(), Token::access_token_ptr)
 }
 
-/// How many bytes the access token has, not counting the NUL behind it, for those who copy it.
+/// Length of the access token in bytes, without the terminating NUL.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_access_token_length(token: *const oneaccess_token) -> i64 {
     borrowed(token).map_or(0, |token| token.access_token().len() as i64)
 }
 
-/// "Bearer ...": the value of an Authorization header (RFC 6750, section 2.1).
+/// The value of an Authorization header: "Bearer " and the access token (RFC 6750, section 2.1).
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_authorization(token: *const oneaccess_token) -> *const c_char {
-    lent(borrowed(token).map(Token::authorization_text))
+    c_string(borrowed(token).map(Token::authorization_text))
 }
 
-/// Always "Bearer": an answer with another type is an error.
+/// The token type, always "Bearer". A response with another type is an error (PROTOCOL).
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_token_type(token: *const oneaccess_token) -> *const c_char {
     borrowed(token).map_or(null(), |_| c"Bearer".as_ptr())
 }
 
-/// The scope of the answer, or NULL if it had none.
+/// The scope in the response; NULL if there was none.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_scope(token: *const oneaccess_token) -> *const c_char {
-    lent(borrowed(token).and_then(Token::scope_text))
+    c_string(borrowed(token).and_then(Token::scope_text))
 }
 
-/// The id_token of the answer, or NULL if it had none; opaque here.
+/// The id_token in the response, which this library does not interpret; NULL if there was none.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_id_token(token: *const oneaccess_token) -> *const c_char {
-    lent(borrowed(token).and_then(Token::id_token_text))
+    c_string(borrowed(token).and_then(Token::id_token_text))
 }
 
-/// When the token expires, in seconds since the Unix epoch, by this machine's clock. To show, not
-/// to decide: ask the client for a token before every use, it knows when to replace it.
+/// When the token expires, in seconds since the Unix epoch, by the clock of this machine. For
+/// display only: the client decides when to refresh a token.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_expires_at(token: *const oneaccess_token) -> i64 {
     borrowed(token).map_or(0, |token| unix_seconds(token.expires_at()))
 }
 
-/// Releases a token. NULL is fine. It is wiped from memory once the client has another one or is
-/// freed, and so have the threads that asked for it: each keeps the last token that it was given
-/// until it is given another or ends. What TLS kept of the answer is not wiped.
+/// Frees a token. NULL is ignored.
+///
+/// The token is wiped from memory when its last user has freed it. The client is a user while it
+/// is the current token; each thread that got it is a user until that thread gets another token
+/// or ends. Buffers in which TLS decrypted the response are not wiped.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_free(token: *mut oneaccess_token) {
     if !token.is_null() {
-        // SAFETY: the pointer came from `handle`, and by rule 1 of the header it comes back once.
+        // SAFETY: the pointer came from `handle`, and by rule 1 of the header it is freed only once.
         guard((), || ThreadCache::take_back(unsafe { Arc::from_raw(token.cast_const().cast()) }));
     }
 }
 
-/// One of the ONEACCESS_ERROR_* numbers. Newer libraries may have more of them. 0 for NULL.
+/// One of the ONEACCESS_ERROR_* numbers; 0 for NULL. Newer versions of the library can return
+/// numbers that this header does not define.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_kind(error: Option<&oneaccess_error>) -> i32 {
     error.map_or(ONEACCESS_ERROR_NONE, |error| match error.0.kind() {
@@ -476,32 +521,35 @@ pub extern "C" fn oneaccess_error_kind(error: Option<&oneaccess_error>) -> i32 {
     })
 }
 
-/// The HTTP status of the answer; 0 if there was none.
+/// The HTTP status of the response; 0 if there was none.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_http_status(error: Option<&oneaccess_error>) -> i32 {
     error.map_or(0, |error| i32::from(error.0.http_status()))
 }
 
-/// The vendor's error_code, or the OAuth error (RFC 6749, section 5.2), as it came; NULL if the
-/// answer had none.
+/// The error_code of OneAccess, or the OAuth error (RFC 6749, section 5.2); NULL if the response
+/// had neither. Control characters, and anything that could be a secret or a token, are removed.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_vendor_code(error: Option<&oneaccess_error>) -> *const c_char {
-    lent(error.and_then(|error| error.0.vendor_code_text()))
+    c_string(error.and_then(|error| error.0.vendor_code_text()))
 }
 
-/// One line for people: what happened, with whom, and what to do about it.
+/// A message of one line for people: what failed, with which server, and how to fix it. The text
+/// can change in any version.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_message(error: Option<&oneaccess_error>) -> *const c_char {
-    lent(error.map(|error| error.0.message_text()))
+    c_string(error.map(|error| error.0.message_text()))
 }
 
-/// 1 if the same request may succeed later without anybody changing anything, else 0.
+/// 1 if the same request may succeed later without any change to the program or the settings,
+/// else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_is_retryable(error: Option<&oneaccess_error>) -> i32 {
     error.map_or(0, |error| i32::from(error.0.is_retryable()))
 }
 
-/// 1 if the error comes from an earlier request, which this call neither sent nor waited for. Else 0.
+/// 1 if the error comes from an earlier request that this call neither sent nor waited for, else
+/// 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_is_remembered(error: Option<&oneaccess_error>) -> i32 {
     error.map_or(0, |error| i32::from(error.0.is_remembered()))
@@ -513,35 +561,36 @@ pub extern "C" fn oneaccess_error_occurred_at(error: Option<&oneaccess_error>) -
     error.map_or(0, |error| unix_seconds(error.0.occurred_at()))
 }
 
-/// Milliseconds from now until another request is worth sending, computed when asked; 0: no advice,
-/// or over.
+/// Milliseconds from now until a retry makes sense; 0 if unknown or already passed.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_retry_after_ms(error: Option<&oneaccess_error>) -> i64 {
     error.and_then(|error| error.0.retry_after()).map_or(0, milliseconds_up)
 }
 
-/// Frees an error. NULL is fine.
+/// Frees an error. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_error_free(error: Option<Box<oneaccess_error>>) {
     guard((), || drop(error));
 }
 
-/// A panic must not unwind into C.
+/// Returns `neutral` after a panic, which must not unwind into C.
 fn guard<T>(neutral: T, work: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(neutral)
 }
 
+/// Like `guard`, for functions that return an error: a panic becomes an `Internal` error.
 fn guard_error(work: impl FnOnce() -> Result<(), Error>) -> Option<Box<oneaccess_error>> {
     let panicked = || {
-        let what = "a bug in this library ended the call; please report it";
+        let what = "the call failed because of a bug in this library; please report it";
         Err(Error::new(ErrorKind::Internal, what))
     };
     let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| panicked());
     result.err().map(|error| Box::new(oneaccess_error(error)))
 }
 
-/// Writes `out` in any case, and works only if there is one.
-fn answer<T>(
+/// Runs `work` and stores its result in `out`. `out` is set to NULL first, so that a caller who
+/// ignores the error finds NULL instead of uninitialized memory.
+fn store_result<T>(
     out: Option<&mut MaybeUninit<*mut T>>,
     work: impl FnOnce() -> Result<*mut T, Error>,
 ) -> Option<Box<oneaccess_error>> {
@@ -553,7 +602,7 @@ fn answer<T>(
     })
 }
 
-fn get(client: Option<&oneaccess_client>) -> Result<&Client, Error> {
+fn required(client: Option<&oneaccess_client>) -> Result<&Client, Error> {
     client.map(|client| &client.0).ok_or_else(|| is_null("the client"))
 }
 
@@ -603,27 +652,28 @@ fn change_duration(
     });
 }
 
-/// `None` for NULL; an error if it is not UTF-8. Whoever calls copies it before returning to C.
+/// `None` for NULL; an error if the text is not UTF-8. C may free the text as soon as the exported
+/// function returns, so callers copy it.
 fn text<'a>(text: *const c_char) -> Result<Option<&'a str>, ()> {
     if text.is_null() {
         return Ok(None);
     }
-    // SAFETY: by rule 2 of the header text is NUL-terminated, and it lives at least until the
-    // function that was called returns.
+    // SAFETY: by rule 2 of the header the text is NUL-terminated, and C keeps it valid until the
+    // exported function returns.
     unsafe { CStr::from_ptr(text) }.to_str().map(Some).map_err(drop)
 }
 
-fn lent(text: Option<&Text>) -> *const c_char {
+fn c_string(text: Option<&Text>) -> *const c_char {
     text.map_or(null(), Text::as_ptr)
 }
 
-/// What the caller owns: one count of the token, no second allocation.
+/// The handle of a token is its `Arc` itself: one reference count, without another allocation.
 fn handle(token: Arc<Token>) -> *mut oneaccess_token {
     Arc::into_raw(token).cast_mut().cast()
 }
 
 fn borrowed<'a>(token: *const oneaccess_token) -> Option<&'a Token> {
-    // SAFETY: the pointer is NULL or came from `handle`, and by rule 1 of the header it was not
+    // SAFETY: the pointer is NULL or came from `handle`, and by rule 1 of the header it has not been
     // freed yet.
     unsafe { token.cast::<Token>().as_ref() }
 }

@@ -1,5 +1,5 @@
-//! A client against a tenant: one request for everybody, outages, rejections, rotated secrets,
-//! renewal. How a token ages is tested with the rules, in `tests/freshness`.
+//! A client against the mock tenant: shared requests, outages, rejections, rotated secrets, closing.
+//! The rules of freshness are tested in `tests/freshness`.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{client, config};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Runs a call in many threads at once.
-fn at_once<T: Send>(threads: usize, call: impl Fn() -> T + Sync) -> Vec<T> {
+fn run_in_threads<T: Send>(threads: usize, call: impl Fn() -> T + Sync) -> Vec<T> {
     let start = Barrier::new(threads);
     thread::scope(|scope| {
         let run = || {
@@ -29,10 +29,10 @@ fn at_once<T: Send>(threads: usize, call: impl Fn() -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn many_threads_make_one_request() {
+fn threads_share_one_request() {
     let tenant = Tenant::builder().delay(Duration::from_millis(200)).start();
     let client = client(&tenant);
-    let tokens = at_once(64, || client.token().expect("a token").access_token().to_owned());
+    let tokens = run_in_threads(64, || client.token().expect("a token").access_token().to_owned());
     assert!(tokens.iter().all(|token| Some(token) == tenant.current_token().as_ref()));
     assert_eq!((tenant.requests(), tenant.connections()), (1, 1));
     for _ in 0..10_000 {
@@ -42,9 +42,9 @@ fn many_threads_make_one_request() {
     assert_eq!(client.stat(Stat::Waits), 63);
 }
 
-/// So that it costs few packets, and wakes the server once.
+/// One write needs fewer packets, and wakes the server once.
 #[test]
-fn a_request_leaves_in_one_piece() {
+fn request_is_sent_in_one_piece() {
     let server = Server::start(|mut socket| {
         let mut piece = vec![0; 64 << 10];
         let length = socket.read(&mut piece).expect("a request");
@@ -60,8 +60,8 @@ fn a_request_leaves_in_one_piece() {
 }
 
 #[test]
-fn an_answer_that_comes_before_the_request_is_complete_is_read() {
-    // Three bytes each: more than a socket takes at once.
+fn early_response_is_read() {
+    // Form-encoded, each `%` has three bytes: 180 KB are more than a socket accepts at once.
     let secret = "%".repeat(60 << 10);
     for read_first in [0, 100] {
         let server = Server::start(move |mut socket| {
@@ -82,7 +82,7 @@ fn an_answer_that_comes_before_the_request_is_complete_is_read() {
 }
 
 #[test]
-fn clients_in_one_thread_do_not_mix_up_their_tokens() {
+fn clients_in_one_thread_have_their_own_tokens() {
     let tenants = [Tenant::start(), Tenant::start()];
     let clients = tenants.each_ref().map(client);
     for _ in 0..3 {
@@ -100,7 +100,7 @@ fn clients_in_one_thread_do_not_mix_up_their_tokens() {
 }
 
 #[test]
-fn no_connection_is_kept_and_the_tls_session_is_resumed() {
+fn connection_is_closed_tls_session_is_resumed() {
     let tenant = Tenant::builder().fresh_token_every_time().start();
     let client = client(&tenant);
     for round in 0..4 {
@@ -115,12 +115,12 @@ fn no_connection_is_kept_and_the_tls_session_is_resumed() {
         if round == 0 {
             client.reject(token.access_token());
         } else {
-            wait_until_a_rejection_counts(&client, token.access_token());
+            reject_until_it_counts(&client, token.access_token());
         }
     }
 }
 
-fn wait_until_a_rejection_counts(client: &Client, access_token: &str) {
+fn reject_until_it_counts(client: &Client, access_token: &str) {
     let before = client.stat(Stat::Rejections);
     let start = Instant::now();
     while client.stat(Stat::Rejections) == before {
@@ -131,19 +131,19 @@ fn wait_until_a_rejection_counts(client: &Client, access_token: &str) {
 }
 
 #[test]
-fn a_hundred_rejections_of_one_token_cost_one_request() {
+fn rejections_of_one_token_cause_one_request() {
     let tenant = Tenant::start();
     let client = client(&tenant);
     let old = client.token().expect("a token").access_token().to_owned();
     tenant.revoke();
-    let new = at_once(100, || {
+    let new = run_in_threads(100, || {
         client.reject(&old);
         client.token().expect("a token").access_token().to_owned()
     });
     assert_eq!(tenant.requests(), 2);
     assert!(new.iter().any(|new| *new != old));
     assert_ne!(client.token().expect("a token").access_token(), old);
-    // What a lack of permission looks like: the new token is rejected too, at once and often.
+    // Missing permissions look like this: the new token is rejected too, immediately and repeatedly.
     for _ in 0..100 {
         client.reject(client.token().expect("a token").access_token());
     }
@@ -151,7 +151,7 @@ fn a_hundred_rejections_of_one_token_cost_one_request() {
 }
 
 #[test]
-fn an_outage_while_the_token_is_usable_is_nobodys_error() {
+fn outage_with_a_valid_token_is_no_error() {
     // With a margin of half its life the token is refresh-due within seconds.
     let tenant = Tenant::builder().life(12 * SECOND).fresh_token_every_time().start();
     let client = Client::new(&config(&tenant).expiry_margin(6 * SECOND)).expect("a client");
@@ -163,14 +163,15 @@ fn an_outage_while_the_token_is_usable_is_nobodys_error() {
     assert!(client.last_error().is_none());
     let (start, before) = (Instant::now(), tenant.requests());
     while start.elapsed() < 3 * SECOND {
-        let token = client.token().expect("the old token does");
+        let token = client.token().expect("the old token is valid");
         assert_eq!(token.access_token(), first.access_token());
         thread::sleep(Duration::from_millis(5));
     }
     let requests = tenant.requests() - before;
-    // One refresh while it was refresh-due, at least one of up to three attempts since.
+    // One refresh with one attempt while the token was refresh-due, and since it is stale at least one
+    // refresh with up to three attempts.
     assert!((2..=8).contains(&requests), "{requests}");
-    let hidden = client.last_error().expect("an operator sees it");
+    let hidden = client.last_error().expect("last_error reports it");
     assert_eq!((hidden.kind(), hidden.http_status()), (ErrorKind::Server, 503));
     assert!(client.stat(Stat::Failures) >= 1);
     assert!(client.refresh_in() > Some(Duration::ZERO), "not before the backoff ends");
@@ -184,7 +185,7 @@ fn an_outage_while_the_token_is_usable_is_nobodys_error() {
 }
 
 #[test]
-fn a_call_that_may_not_wait_gets_what_is_there() {
+fn zero_timeout_returns_only_the_cached_token() {
     let tenant = Tenant::start();
     let client = client(&tenant);
     let error = client.token_within(Duration::ZERO).expect_err("nothing there");
@@ -200,11 +201,11 @@ fn a_call_that_may_not_wait_gets_what_is_there() {
 }
 
 #[test]
-fn a_tenant_that_hangs_costs_every_caller_its_own_time_and_no_more() {
+fn hanging_tenant_costs_no_more_than_the_timeout() {
     let tenant = Tenant::start();
     tenant.always(Answer::Hang);
     let client = client(&tenant);
-    let times = at_once(8, || {
+    let times = run_in_threads(8, || {
         let start = Instant::now();
         let error = client.token_within(SECOND).expect_err("no token");
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
@@ -214,12 +215,12 @@ fn a_tenant_that_hangs_costs_every_caller_its_own_time_and_no_more() {
 }
 
 #[test]
-fn a_denial_is_remembered_and_a_changed_secret_forgets_it() {
+fn denial_is_remembered_until_the_secret_changes() {
     let tenant = Tenant::start();
     let client = client(&tenant);
     let right = tenant.client_secret();
     client.set_client_secret("wrong").expect("set");
-    let errors = at_once(50, || client.token().expect_err("denied"));
+    let errors = run_in_threads(50, || client.token().expect_err("denied"));
     assert!(errors.iter().all(|error| error.kind() == ErrorKind::Denied));
     let error = client.token().expect_err("denied");
     assert!(error.is_remembered() && error.retry_after() > Some(2 * SECOND), "{error:?}");
@@ -230,7 +231,7 @@ fn a_denial_is_remembered_and_a_changed_secret_forgets_it() {
 }
 
 #[test]
-fn a_rotated_secret_file_just_works_and_one_that_vanished_costs_no_token() {
+fn secret_file_may_vanish_and_be_rotated() {
     let tenant = Tenant::builder().life(12 * SECOND).fresh_token_every_time().start();
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("secret");
@@ -257,7 +258,7 @@ fn a_rotated_secret_file_just_works_and_one_that_vanished_costs_no_token() {
 }
 
 #[test]
-fn a_denied_secret_file_is_looked_at_again_before_its_denial_ends() {
+fn changed_secret_file_ends_a_denial_early() {
     let tenant = Tenant::start();
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("secret");
@@ -274,7 +275,7 @@ fn a_denied_secret_file_is_looked_at_again_before_its_denial_ends() {
 }
 
 #[test]
-fn close_ends_a_request_under_way() {
+fn close_ends_running_requests() {
     let tenant = Tenant::start();
     tenant.always(Answer::Hang);
     let client = client(&tenant);
@@ -295,7 +296,7 @@ fn close_ends_a_request_under_way() {
 }
 
 #[test]
-fn a_token_outlives_its_client_and_its_thread() {
+fn token_outlives_its_client_and_its_thread() {
     let tenant = Tenant::start();
     let token = thread::scope(|scope| {
         scope.spawn(|| client(&tenant).token().expect("a token")).join().expect("no panic")

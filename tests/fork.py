@@ -1,4 +1,4 @@
-"""Forks with a client in use; ONEACCESS_LIBRARY is the shared library."""
+"""Forks while a client is in use. ONEACCESS_LIBRARY is the path of the shared library."""
 import ctypes
 import os
 import sys
@@ -48,7 +48,7 @@ if "in-refresh" in sys.argv:
         try:
             get()
         except RuntimeError:
-            pass  # closed below
+            pass  # the client is closed below
 
     leader = threading.Thread(target=hang)
     leader.start()
@@ -61,15 +61,15 @@ if "in-refresh" in sys.argv:
 else:
     token = get()
 
-    def same():
+    def cached():
         assert get(0) == token
 
-    def another():
+    def refreshed():
         lib.oneaccess_client_reject_token(client, token.encode())
         get()
 
-    in_child(same)
-    in_child(another)
-    same()
+    in_child(cached)
+    in_child(refreshed)
+    cached()
 lib.oneaccess_client_free(client)
 print("ok")

@@ -1,4 +1,4 @@
-//! A client survives a fork at any moment, in the child and in the parent.
+//! After a fork at any moment, a client continues to work in the child and in the parent.
 
 mod support;
 
@@ -9,13 +9,13 @@ use support::native::{Library, Program, has, root, shared_library, skip, succeed
 use support::tenant::{Answer, Tenant};
 
 #[test]
-fn a_thousand_forks_under_load_lose_nothing() {
+fn client_survives_a_thousand_forks_under_load() {
     if !has("cc", "gcc") {
         return;
     }
     let program =
         Program::compile("cc", "tests/c/fork.c", &["-std=gnu11", "-pthread"], Library::Shared);
-    // Tokens so short that a refresh is under way most of the time.
+    // With a lifetime of 3 s and a delay of 200 ms, a refresh is running most of the time.
     let tenant = Tenant::builder()
         .life(Duration::from_secs(3))
         .delay(Duration::from_millis(200))
@@ -26,7 +26,7 @@ fn a_thousand_forks_under_load_lose_nothing() {
     let printed = succeed(with_tenant(&mut command, &tenant));
     let tokens: usize = printed.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
     assert!(tokens >= 990, "{printed}");
-    assert!(tenant.requests() > 500, "children made requests of their own");
+    assert!(tenant.requests() > 500, "the children send requests themselves");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn forked_workers_do_not_refresh_together() {
 }
 
 #[test]
-fn the_child_of_a_python_fork_can_use_the_client() {
+fn python_child_of_a_fork_can_use_the_client() {
     if !has("python3", "python3") {
         return;
     }
@@ -54,12 +54,12 @@ fn the_child_of_a_python_fork_can_use_the_client() {
     command.args(["-s", "KILL", "60", "python3"]).arg(root().join("tests/fork.py"));
     command.env("ONEACCESS_LIBRARY", library.path().join("liboneaccess.so.0"));
     assert_eq!(succeed(with_tenant(&mut command, &tenant)), "ok\n");
-    // The parent's request, and one of the child that rejected the token.
+    // One request of the parent, and one of the child that rejected the token.
     assert_eq!(tenant.requests(), 2);
 }
 
 #[test]
-fn a_child_does_not_wait_for_a_flight_of_its_parent() {
+fn child_does_not_wait_for_its_parents_refresh() {
     if !has("python3", "python3") {
         return;
     }
@@ -76,7 +76,7 @@ fn a_child_does_not_wait_for_a_flight_of_its_parent() {
 }
 
 #[test]
-fn a_machine_that_slept_over_the_end_of_a_token_notices() {
+fn token_expires_while_the_machine_is_suspended() {
     if !has("cc", "gcc") {
         return;
     }

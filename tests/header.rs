@@ -1,4 +1,4 @@
-//! The header is what cbindgen makes of `src/ffi.rs`; `BLESS=1` writes it.
+//! `include/oneaccess.h` is what cbindgen generates from `src/ffi.rs`; `BLESS=1` writes it.
 
 mod support;
 
@@ -44,11 +44,11 @@ fn header_is_up_to_date() {
     let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         checked_in == generated,
-        "{HEADER} is not what src/ffi.rs says; BLESS=1 cargo test --test header writes it"
+        "{HEADER} differs from src/ffi.rs; BLESS=1 cargo test --test header updates it"
     );
 }
 
-/// Declarations and numbers of the header, each on one line.
+/// The declarations and numbered constants of the header, each on one line.
 fn declarations(header: &str) -> Vec<String> {
     let number = |line: &str| {
         let rest = line.strip_prefix("#define ")?;
@@ -59,9 +59,10 @@ fn declarations(header: &str) -> Vec<String> {
     let mut found: Vec<String> = header.lines().filter_map(number).collect();
     let code: Vec<&str> =
         header.lines().filter(|line| !line.starts_with(['#', '/', ' ', '}'])).collect();
-    // A declaration that goes on in the next line was cut there: those lines begin with blanks.
+    // `code` has only the first line of a declaration, since the others begin with blanks: the whole
+    // declaration ends at the next semicolon.
     let whole = |start: &str| {
-        let from = &header[header.find(start).expect("it is from there")..];
+        let from = &header[header.find(start).expect("it is a line of the header")..];
         let declaration = from.split(';').next().unwrap_or_default();
         declaration.split_whitespace().collect::<Vec<_>>().join(" ")
     };
@@ -70,9 +71,10 @@ fn declarations(header: &str) -> Vec<String> {
     found
 }
 
-/// Which version brought what. Whatever stands there stays; what is new is added by `BLESS=1`.
+/// `include/oneaccess.abi` lists every declaration with its version. Listed declarations must remain
+/// in the header; `BLESS=1` adds new ones to the list.
 #[test]
-fn the_abi_only_grows() {
+fn abi_keeps_every_declaration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("checked in");
     let declared = declarations(&read(HEADER));
@@ -85,7 +87,10 @@ fn the_abi_only_grows() {
         .map(|(version, declaration)| (declaration.to_owned(), version.to_owned()))
         .collect();
     for (declaration, version) in &known {
-        assert!(declared.contains(declaration), "{version} has promised: {declaration}");
+        assert!(
+            declared.contains(declaration),
+            "missing, but part of the ABI since {version}: {declaration}"
+        );
     }
     let new = declared.iter().filter(|declaration| !known.contains_key(*declaration));
     let new: Vec<String> = new.map(|it| format!("{} {it}\n", env!("CARGO_PKG_VERSION"))).collect();
@@ -93,12 +98,12 @@ fn the_abi_only_grows() {
         abi.extend(new);
         std::fs::write(root.join(ABI), abi).expect("written");
     } else {
-        assert!(new.is_empty(), "not in {ABI}; BLESS=1 adds it: {new:?}");
+        assert!(new.is_empty(), "missing in {ABI}; BLESS=1 adds: {new:?}");
     }
 }
 
 #[test]
-fn the_header_reads_as_documentation_without_a_warning() {
+fn doxygen_reads_the_header_without_warnings() {
     if has("doxygen", "doxygen") {
         let folder = tempfile::TempDir::new().expect("a folder");
         let settings = format!(

@@ -1,4 +1,4 @@
-//! What `make install` puts where, and programs outside our tree that are built against it.
+//! `make install`: which files it installs, and that programs can be built against them.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::native::{
 use support::tenant::Tenant;
 use tempfile::TempDir;
 
-/// An ordinary user's prefix, filled once.
+/// The prefix that `make install` has filled, once for all tests.
 static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
     let prefix = target_folder().join("installed");
     succeed(make().arg("install").arg(format!("PREFIX={}", prefix.display())));
@@ -29,7 +29,7 @@ fn files_below(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn install_honours_destdir_and_uninstall_leaves_nothing() {
+fn destdir_is_used_and_uninstall_removes_all_files() {
     if !has("make", "make") {
         return;
     }
@@ -63,7 +63,7 @@ fn install_honours_destdir_and_uninstall_leaves_nothing() {
     assert_eq!(files_below(stage.path()), [""; 0]);
 }
 
-fn prints_a_working_header(program: &mut Command) {
+fn prints_the_tenants_token(program: &mut Command) {
     let tenant = Tenant::start();
     let printed = succeed(with_tenant(program, &tenant));
     let token = tenant.current_token().expect("a token");
@@ -77,9 +77,9 @@ fn shell(script: &str, folder: &Path) -> Command {
     command
 }
 
-/// The README's block of shell lines that installs, compiles and runs, with a home of its own.
+/// Runs the commands of the README that install, compile and run a program, in a new home folder.
 #[test]
-fn a_users_four_lines_work_as_printed() {
+fn readme_install_commands_work() {
     if !has("make", "make") || !has("pkg-config", "pkg-config") {
         return;
     }
@@ -97,13 +97,13 @@ fn a_users_four_lines_work_as_printed() {
     user.env("CARGO_HOME", rust_home("CARGO_HOME", ".cargo"));
     user.env("RUSTUP_HOME", rust_home("RUSTUP_HOME", ".rustup"));
     user.env("MAKEFLAGS", format!("TARGET_DIR={}", target_folder().display()));
-    prints_a_working_header(&mut user);
+    prints_the_tenants_token(&mut user);
     assert!(home.path().join(".local/include/oneaccess.h").exists());
     std::fs::remove_file(root().join("token")).expect("the program");
 }
 
 #[test]
-fn a_project_with_pkg_config_links_the_static_library() {
+fn pkg_config_links_the_static_library() {
     if has("make", "make") && has("pkg-config", "pkg-config") {
         let folder = TempDir::new().expect("a folder");
         let source = root().join("examples-c/token.c");
@@ -116,7 +116,7 @@ fn a_project_with_pkg_config_links_the_static_library() {
         let program = folder.path().join("token");
         let needed = succeed(Command::new("readelf").arg("-d").arg(&program));
         assert!(!needed.contains("oneaccess"), "{needed}");
-        prints_a_working_header(&mut Command::new(program));
+        prints_the_tenants_token(&mut Command::new(program));
     }
 }
 
@@ -132,7 +132,7 @@ target_link_libraries(in_cpp oneaccess::oneaccess)
 ";
 
 #[test]
-fn a_project_with_cmake_links_both_libraries_in_c_and_cpp() {
+fn cmake_links_both_libraries_in_c_and_cpp() {
     if has("make", "make") && has("cmake", "cmake") {
         for (flag, shared) in [("OFF", true), ("ON", false)] {
             let folder = TempDir::new().expect("a folder");
@@ -149,14 +149,14 @@ fn a_project_with_cmake_links_both_libraries_in_c_and_cpp() {
                 let program = folder.path().join(name);
                 let needed = succeed(Command::new("readelf").arg("-d").arg(&program));
                 assert_eq!(needed.contains("[liboneaccess.so.0]"), shared, "{needed}");
-                prints_a_working_header(&mut Command::new(program));
+                prints_the_tenants_token(&mut Command::new(program));
             }
         }
     }
 }
 
 #[test]
-fn a_version_that_is_too_new_is_not_found() {
+fn cmake_rejects_a_required_version_too_new() {
     if has("make", "make") && has("cmake", "cmake") {
         let folder = TempDir::new().expect("a folder");
         let project = CMAKE.replace("oneaccess 0.1 ", "oneaccess 0.999 ");
@@ -168,7 +168,7 @@ fn a_version_that_is_too_new_is_not_found() {
     }
 }
 
-/// Another Rust library in the same program, each with a standard library of its own.
+/// Another Rust library in the same program; each contains a copy of Rust's standard library.
 const OTHER: &str = r#"
 #[unsafe(no_mangle)]
 pub extern "C" fn other() -> i32 {
@@ -177,7 +177,7 @@ pub extern "C" fn other() -> i32 {
 "#;
 
 #[test]
-fn a_program_links_us_and_another_rust_library() {
+fn program_links_another_rust_library_too() {
     if !has("make", "make") || !has("cc", "gcc") {
         return;
     }
@@ -199,12 +199,12 @@ fn a_program_links_us_and_another_rust_library() {
              cc main.c -I$PREFIX/include {ours} ./libother.* {NATIVE_LIBRARIES} -Wl,-rpath,. -o main"
         );
         succeed(&mut shell(&script, folder.path()));
-        prints_a_working_header(Command::new("./main").current_dir(folder.path()));
+        prints_the_tenants_token(Command::new("./main").current_dir(folder.path()));
     }
 }
 
 #[test]
-fn a_host_of_plugins_loads_and_unloads_the_library_a_hundred_times() {
+fn library_can_be_loaded_and_unloaded_repeatedly() {
     if has("make", "make") && has("cc", "gcc") {
         let flags = ["-std=gnu11", "-pthread", "-ldl"];
         let program = Program::compile("cc", "tests/c/plugin.c", &flags, Library::None);
@@ -227,7 +227,7 @@ crate-type = ["cdylib"]
 "#;
 
 #[test]
-fn a_rust_library_that_depends_on_us_as_the_readme_says_exports_none_of_our_symbols() {
+fn dependent_rust_library_exports_no_oneaccess_symbol() {
     if !has("nm", "binutils") {
         return;
     }
@@ -253,7 +253,7 @@ fn a_rust_library_that_depends_on_us_as_the_readme_says_exports_none_of_our_symb
 }
 
 #[test]
-fn the_packaged_crate_builds_from_a_read_only_source() {
+fn packaged_crate_builds_from_a_read_only_source() {
     if !has("make", "make") || !has("tar", "tar") {
         return;
     }
@@ -275,7 +275,7 @@ fn the_packaged_crate_builds_from_a_read_only_source() {
     succeed(Command::new("chmod").args(["-R", "a-w"]).arg(&source));
     let stage = format!("DESTDIR={}", folder.path().join("stage").display());
     let mut make = make();
-    // What make built of our own tree must not do for it.
+    // A build folder of its own: the package must not reuse what make has built from this tree.
     let built = folder.path().join("target");
     make.current_dir(&source)
         .args(["install", &stage])

@@ -1,5 +1,5 @@
-//! The programs in `tests/languages/`: each runs as its page in `docs/languages/` says, gets from
-//! the tenant what it should, asks no more often than it should and leaves nothing behind.
+//! The programs in `tests/languages/`: each runs as its page in `docs/languages/` says, gets the
+//! expected results from the mock tenant, sends no unneeded request and frees every handle.
 
 #![cfg(target_os = "linux")]
 
@@ -14,7 +14,7 @@ use support::native::{root, skip, succeed, with_tenant};
 use support::tenant::{Answer, Tenant};
 use tempfile::TempDir;
 
-/// A test per language, with a command that fails where something is missing, and what to install.
+/// One test per language, with a command that fails if something is missing, and what to install.
 macro_rules! languages {
     ($($name:ident: $probe:literal, $install:literal;)*) => {
         $(#[test]
@@ -59,7 +59,7 @@ fn folder(language: &str) -> PathBuf {
     root().join("tests/languages").join(language)
 }
 
-/// Where `cargo test` put the library: beside the test program.
+/// The library, which `cargo test` puts beside the test program.
 fn built() -> PathBuf {
     let test = std::env::current_exe().expect("the test program");
     test.with_file_name("liboneaccess.so")
@@ -71,12 +71,13 @@ fn cc(folder: &Path) -> Command {
     command
 }
 
-/// A folder with the library, and in front of it, under its name, the one that counts handles.
+/// A folder with the library and, under the library's name, a wrapper that counts handles.
 fn counting_library() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path();
     fs::create_dir(path.join("link")).expect("a folder");
-    // A stand-in while linking: by its own name the library would be taken for the counting one.
+    // The wrapper is linked against an empty library with another soname, real.so: with the same
+    // soname as the wrapper, the loader would not load the library.
     succeed(cc(path).args(["-xc", "/dev/null", "-o", "real.so", "-Wl,-soname,real.so"]));
     succeed(
         cc(path)
@@ -93,7 +94,7 @@ fn counting_library() -> TempDir {
     folder
 }
 
-/// What `handles.c` counted: inherited, made and freed, in one process or in its children.
+/// The counts of `handles.c`, of one process or of its children: inherited, made and freed.
 struct Handles {
     inherited: u64,
     made: u64,
@@ -108,7 +109,7 @@ fn handles(folder: &Path) -> [Handles; 2] {
 
 fn check(language: &str) {
     let tenant = Tenant::start();
-    // The first token is one that the management API does not accept.
+    // The management API rejects the first token.
     let body = r#"{"access_token": "revoked", "token_type": "Bearer", "expires_in": 1800}"#;
     tenant.next(Answer::json(200, body));
 
@@ -138,16 +139,17 @@ fn check(language: &str) {
     assert!(disabled.contains("应用已禁用"), "{disabled}");
     assert_eq!(ok, "ok");
 
-    // The revoked token, one for everybody who rejected it, and the two denials.
+    // One request for the revoked token, one after all threads rejected it, and two denied ones.
     assert_eq!(tenant.requests(), 4);
     let [first, children] = handles(library.path());
     assert!(first.made >= 6, "{} handles", first.made);
-    assert_eq!(first.made, first.freed, "handles are alive");
-    assert!(children.made <= children.freed, "handles of a child are alive");
+    assert_eq!(first.made, first.freed, "handles were not freed");
+    assert!(children.made <= children.freed, "handles of a child were not freed");
     assert!(children.freed <= children.made + children.inherited);
 }
 
-/// Whatever a page shows was run above: the whole wrapper and the commands, and what it explains.
+/// Every code block of a page is part of a program or script that was run above, and at least two
+/// are whole files: the wrapper and the commands.
 #[test]
 fn pages_show_what_is_tested() {
     for language in LANGUAGES {

@@ -9,7 +9,7 @@ use support::tenant::{Answer, Tenant};
 
 const LIBRARIES: [Library; 2] = [Library::Shared, Library::Static];
 
-fn prints_a_header_that_the_tenant_accepts(program: &Program) {
+fn prints_the_tenants_token(program: &Program) {
     let tenant = Tenant::start();
     let printed = succeed(with_tenant(&mut program.command(), &tenant));
     let token = tenant.current_token().expect("a token");
@@ -28,21 +28,21 @@ fn prints_a_header_that_the_tenant_accepts(program: &Program) {
 }
 
 #[test]
-fn the_c_example_works_with_both_libraries() {
+fn c_example_works_with_both_libraries() {
     if has("cc", "gcc") {
         for library in LIBRARIES {
             let program = Program::compile("cc", "examples-c/token.c", &["-std=c99"], library);
-            prints_a_header_that_the_tenant_accepts(&program);
+            prints_the_tenants_token(&program);
         }
     }
 }
 
 #[test]
-fn the_cpp_example_works_with_both_libraries() {
+fn cpp_example_works_with_both_libraries() {
     if has("c++", "g++") {
         for library in LIBRARIES {
             let program = Program::compile("c++", "examples-c/token.cpp", &["-std=c++17"], library);
-            prints_a_header_that_the_tenant_accepts(&program);
+            prints_the_tenants_token(&program);
         }
     }
 }
@@ -60,14 +60,14 @@ fn every_function(library: Library, under_valgrind: bool) {
 }
 
 #[test]
-fn every_function_keeps_the_rules_of_the_header() {
+fn every_function_follows_the_header() {
     if has("cc", "gcc") {
         LIBRARIES.into_iter().for_each(|library| every_function(library, false));
     }
 }
 
 #[test]
-fn every_function_keeps_them_under_valgrind() {
+fn every_function_is_clean_under_valgrind() {
     if has("cc", "gcc") && has("valgrind", "valgrind") {
         every_function(Library::Shared, true);
     }
@@ -88,7 +88,7 @@ fn compiles(compiler: &str, language: &str, standard: &str, text: &str) {
 }
 
 #[test]
-fn the_header_compiles_in_every_standard_also_when_included_twice() {
+fn header_compiles_twice_in_every_standard() {
     let text = "#include <oneaccess.h>\n#include <oneaccess.h>\nint main(void) { return 0; }\n";
     for (compiler, package) in [("gcc", "gcc"), ("clang", "clang")] {
         if has(compiler, package) {
@@ -103,7 +103,7 @@ fn the_header_compiles_in_every_standard_also_when_included_twice() {
 }
 
 #[test]
-fn the_header_is_plain_c_without_a_preprocessor() {
+fn header_is_plain_c_without_a_preprocessor() {
     let header = std::fs::read_to_string(root().join("include/oneaccess.h")).expect("the header");
     assert!(header.is_ascii());
     let plain = |line: &&str| !line.starts_with('#') && !line.contains("C++ only");
@@ -115,7 +115,7 @@ fn the_header_is_plain_c_without_a_preprocessor() {
 }
 
 #[test]
-fn the_header_has_only_what_every_language_can_call() {
+fn header_has_only_types_of_every_language() {
     let header = std::fs::read_to_string(root().join("include/oneaccess.h")).expect("the header");
     let code: Vec<&str> = header
         .lines()

@@ -1,4 +1,4 @@
-//! The release artefacts that `make` builds: names, size, exported symbols.
+//! The libraries that `make` builds: names, size, exported symbols.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use support::native::{has, make, root, succeed, target_folder};
 
-/// Builds them where the tests were built, once.
+/// The folder with the libraries, built once for all tests.
 static CAPI: LazyLock<PathBuf> = LazyLock::new(|| {
     succeed(&mut make());
     target_folder().join("capi")
@@ -32,7 +32,7 @@ fn defined(arguments: &[&str], library: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
+fn shared_library_exports_only_the_declared_names() {
     if has("make", "make") && has("nm", "binutils") {
         let exported = defined(&["-D", "--defined-only"], &CAPI.join("liboneaccess.so"));
         assert_eq!(exported, declared());
@@ -41,7 +41,7 @@ fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
 }
 
 #[test]
-fn the_static_library_defines_what_the_header_declares() {
+fn static_library_defines_the_declared_names() {
     if has("make", "make") && has("nm", "binutils") {
         let all = defined(&["-g", "--defined-only"], &CAPI.join("liboneaccess.a"));
         let ours: BTreeSet<String> =
@@ -51,7 +51,7 @@ fn the_static_library_defines_what_the_header_declares() {
 }
 
 #[test]
-fn the_shared_library_is_small_named_and_never_unloaded() {
+fn shared_library_is_small_and_never_unloaded() {
     if has("make", "make") && has("readelf", "binutils") {
         let name = format!("liboneaccess.so.{}", env!("CARGO_PKG_VERSION"));
         let library = CAPI.join(&name);

@@ -1,5 +1,5 @@
-//! The C programs under AddressSanitizer, in the program and in the library: only an instrumented
-//! library shows its own mistakes.
+//! Runs the C programs under AddressSanitizer. The library is instrumented too: otherwise errors
+//! inside the library would not be detected.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::tenant::{Answer, Tenant};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The instrumented library, if the machine can build it.
+/// The instrumented library, or `None` if this machine cannot build it.
 static LIBRARY: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let mut nightly = Command::new("cargo");
     nightly.args(["+nightly", "--version"]);
@@ -33,7 +33,7 @@ static LIBRARY: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     Some(target.join(TARGET).join("debug/liboneaccess.so"))
 });
 
-/// A folder with the program, beside the instrumented library.
+/// A folder with the program and the instrumented library.
 fn compile(library: &PathBuf, source: &str) -> tempfile::TempDir {
     let folder = tempfile::TempDir::new().expect("a folder");
     let shared = folder.path().join("liboneaccess.so.0");
@@ -53,7 +53,7 @@ fn run(folder: &tempfile::TempDir) -> Command {
 }
 
 #[test]
-fn every_function_keeps_the_rules_under_the_sanitizer() {
+fn every_function_is_clean_under_the_sanitizer() {
     let Some(library) = &*LIBRARY else { return };
     let folder = compile(library, "tests/c/abi.c");
     let (tenant, hanging) = (Tenant::start(), Tenant::start());
@@ -66,7 +66,7 @@ fn every_function_keeps_the_rules_under_the_sanitizer() {
 }
 
 #[test]
-fn the_sanitizer_is_on_in_the_library() {
+fn library_is_built_with_the_sanitizer() {
     let Some(library) = &*LIBRARY else { return };
     let folder = compile(library, "tests/c/misuse.c");
     let tenant = Tenant::start();

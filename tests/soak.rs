@@ -1,5 +1,5 @@
-//! A host that lives among faults: many threads, short-lived clients, forks, and a tenant of whose
-//! answers more than half are faults. Ten seconds, or ONEACCESS_SOAK_S.
+//! Many threads, short-lived clients and forks, against a mock tenant that fails more than half of
+//! the requests. Runs for ten seconds, or ONEACCESS_SOAK_S seconds.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn fault(rng: &mut Rng) -> Answer {
 }
 
 #[test]
-fn hostile_minutes_leave_nothing_behind() {
+fn soak_among_faults_leaks_nothing() {
     if !has("cc", "gcc") {
         return;
     }
@@ -47,7 +47,7 @@ fn hostile_minutes_leave_nothing_behind() {
             let mut rng = Rng::new(60);
             let mut asked = 0;
             while !over.load(Ordering::Relaxed) {
-                // One answer for each request or connection so far: three of five are faults.
+                // Keep eight answers queued, three of five of them faults. Each connection uses one.
                 while asked < tenant.connections() + 8 {
                     let is_fault = rng.below(5) < 3;
                     tenant.next(if is_fault { fault(&mut rng) } else { Answer::Normal });

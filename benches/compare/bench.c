@@ -1,5 +1,6 @@
-/* Does what the lines on standard input say, each answered by one line of numbers; times are
- * nanoseconds. main.rs speaks with it. The same loops for the library and for the C program. */
+/* Reads commands from standard input and answers each with one line of numbers; times are in
+ * nanoseconds. main.rs sends the commands. The library (ours.c) and the C program (peer.c) run the same
+ * loops. */
 #define _GNU_SOURCE
 #include "bench.h"
 
@@ -11,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST_THREADS 64
-#define MOST_CALLS 100000
+#define MAX_THREADS 64
+#define MAX_CALLS 100000
 #define BATCH 1000
 
 struct call {
@@ -70,7 +71,7 @@ static void *use(void *argument)
     return NULL;
 }
 
-/* Calls once a millisecond, at least once, and logs every call. */
+/* Calls at least once, then once per millisecond until the duration is over; logs every call. */
 static void *watch(void *argument)
 {
     struct worker *worker = argument;
@@ -84,14 +85,14 @@ static void *watch(void *argument)
         call->took = now() - call->start;
         if (now() < worker->end)
             usleep(1000);
-    } while (now() < worker->end && worker->logged < MOST_CALLS);
+    } while (now() < worker->end && worker->logged < MAX_CALLS);
     return NULL;
 }
 
-/* All threads start together. */
+/* Starts all threads at the same time and waits for them. */
 static void run(void *(*work)(void *), struct worker *workers, int threads)
 {
-    pthread_t ids[MOST_THREADS];
+    pthread_t ids[MAX_THREADS];
     pthread_barrier_init(&start_line, NULL, (unsigned)threads);
     for (int i = 0; i < threads; i++)
         if (pthread_create(&ids[i], NULL, work, &workers[i]))
@@ -103,9 +104,9 @@ static void run(void *(*work)(void *), struct worker *workers, int threads)
 
 static void run_watch(struct client *client, int threads, long ms)
 {
-    struct worker workers[MOST_THREADS];
+    struct worker workers[MAX_THREADS];
     for (int i = 0; i < threads; i++) {
-        struct call *log = calloc(ms ? MOST_CALLS : 1, sizeof *log);
+        struct call *log = calloc(ms ? MAX_CALLS : 1, sizeof *log);
         if (!log)
             abort();
         workers[i] = (struct worker){ .client = client, .duration = ms * 1000000LL, .log = log };
@@ -120,12 +121,13 @@ static void run_watch(struct client *client, int threads, long ms)
     }
 }
 
-/* Calls as fast as they go, for so long; prints the time and the number of calls. The buffers are
- * elsewhere every time: a copy takes twice as long where it goes a multiple of 4 KiB away. */
+/* Calls as fast as possible for `ms` milliseconds; prints the time and the number of calls. Each run
+ * has its buffers at a different offset: a copy takes twice as long if source and destination are a
+ * multiple of 4 KiB apart. */
 static void run_calls(void *(*work)(void *), struct client *client, int threads, long ms)
 {
     static size_t turn;
-    struct worker workers[MOST_THREADS];
+    struct worker workers[MAX_THREADS];
     size_t offset = turn++ * 832 % TOKEN_SIZE;
     for (int i = 0; i < threads; i++)
         workers[i] = (struct worker){ .client = client, .duration = ms * 1000000LL, .offset = offset };
@@ -151,7 +153,7 @@ static int open_descriptors(void)
     return count;
 }
 
-/* A number of /proc/self/status. */
+/* A number in /proc/self/status. */
 static long status(const char *name)
 {
     char line[256];

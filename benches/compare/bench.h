@@ -1,5 +1,5 @@
-/* What bench.c measures: ours.c and peer.c each do it their own way. Both take the tenant from the
- * environment, as the library does: ONEACCESS_ENDPOINT, _CLIENT_ID, _CLIENT_SECRET, _CA_FILE. */
+/* What bench.c measures; implemented by ours.c with the library and by peer.c without it. Both read
+ * ONEACCESS_ENDPOINT, _CLIENT_ID, _CLIENT_SECRET and _CA_FILE from the environment. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -9,20 +9,20 @@
 
 struct client;
 
-/* margin_s: how long before its expiry a token is no longer good; negative: the default. system_roots:
- * whether to trust the system's roots besides the CA file; a program that cannot have both is given a
- * CA file with both. NULL on failure. */
+/* Returns NULL on failure. margin_s: the expiry margin; negative: the default. system_roots: whether to
+ * trust the system's roots in addition to the CA file; peer.c cannot have both, so it gets a CA file
+ * that contains both. */
 struct client *client_open(long timeout_ms, long margin_s, int system_roots);
 void client_close(struct client *client);
 
-/* Copies a token that can be used now; returns its length, or 0 on failure. */
+/* Copies a valid token; returns its length, or 0 on failure. */
 size_t client_copy(struct client *client, char *buffer, size_t size);
 
-/* The first character of such a token, read in place by a program that can lend it, else from a copy
- * in the buffer; or 0 on failure. */
+/* Returns the first character of a valid token, or 0 on failure. ours.c reads the token in place,
+ * peer.c has to copy it to the buffer. */
 char client_use(struct client *client, char *buffer, size_t size);
 
-/* Milliseconds until the token is due to be replaced. */
+/* Milliseconds until the token is refresh-due. */
 long client_due_ms(struct client *client);
 
 #endif

@@ -1,4 +1,4 @@
-//! What many threads get while a token is replaced, and while it cannot be.
+//! Many threads while a token is refreshed, and while the refresh fails.
 
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::table::{Table, count, time};
 
 const DELAY: Duration = Duration::from_millis(200);
 
-/// Nanoseconds, on a clock that all calls of a process share.
+/// Times in nanoseconds, by the same clock for all calls of a process.
 struct Call {
     start: i64,
     took: i64,
@@ -23,7 +23,7 @@ impl Call {
 }
 
 impl Program {
-    /// Threads that each call once a millisecond for so long, and at least once.
+    /// Starts threads that each call once per millisecond for this time, and at least once.
     fn watch(&mut self, threads: u32, milliseconds: u128) -> Vec<Call> {
         let numbers = self.ask(&format!("watch {threads} {milliseconds}"));
         let call = |call: &[i64]| Call { start: call[0], took: call[1], served: call[2] == 1 };
@@ -32,9 +32,9 @@ impl Program {
         calls
     }
 
-    fn sleep_until_due(&mut self, but: Duration) {
+    fn sleep_until_before_due(&mut self, ahead: Duration) {
         let due = Duration::from_millis(self.ask("due")[0] as u64);
-        sleep(due.saturating_sub(but));
+        sleep(due.saturating_sub(ahead));
     }
 }
 
@@ -81,9 +81,9 @@ pub fn due(programs: &Programs, table: &mut Table) {
         let mut program = programs.start(side, &tenant);
         program.open_and_get(OPEN);
         let rounds = (0..3).map(|_| {
-            program.sleep_until_due(Duration::from_millis(300));
+            program.sleep_until_before_due(Duration::from_millis(300));
             let calls = program.watch(16, 900);
-            assert!(calls.iter().all(|call| call.served), "the token was alive");
+            assert!(calls.iter().all(|call| call.served), "the token was valid");
             let waited: Vec<&Call> = calls.iter().filter(|call| call.took > 100_000_000).collect();
             let from = waited.iter().map(|call| call.start).min().unwrap_or(0);
             let to = waited.iter().map(|call| call.end()).max().unwrap_or(0);
@@ -94,16 +94,16 @@ pub fn due(programs: &Programs, table: &mut Table) {
         (quantile(&waited, 1.0), median(&others))
     });
     let cells = outcomes.map(|(waited, others)| match others.is_nan() {
-        true => format!("{waited} callers wait, nobody is served meanwhile"),
+        true => format!("{waited} callers wait, no other call succeeds meanwhile"),
         false => format!("{waited} caller waits, the others' p99 is {}", time(*others)),
     });
     let (waited, others) = outcomes.ours;
     let reached = waited == 1.0 && others <= 1e5;
-    let what = "16 threads while a valid token becomes due, tenant takes 200 ms";
+    let what = "16 threads while a valid token becomes refresh-due, tenant takes 200 ms";
     table.row(what, &cells, None, Some(reached), "1 caller waits, the others' p99 ≤ 100 µs");
 }
 
-/// Three outages at the same time: most of it is waiting.
+/// Runs three outages at the same time, since most of the time is spent waiting.
 pub fn outages(programs: &Programs, table: &mut Table) {
     let ((busy, hanging), without) = at_once(
         || {
@@ -115,9 +115,15 @@ pub fn outages(programs: &Programs, table: &mut Table) {
         || programs.at_once(|side| without_token(programs, side)),
     );
     for (what, outcomes) in [("answers 503", busy), ("hangs", hanging)] {
-        let what = format!("8 threads, token due but valid, tenant {what}");
+        let what = format!("8 threads, token refresh-due, tenant {what}");
         let target = "all served, 1 waits 3 s at most, the others' p99 ≤ 100 µs, requests spaced";
-        table.row(&what, &outcomes.map(Outage::told), None, Some(outcomes.ours.is_good()), target);
+        table.row(
+            &what,
+            &outcomes.map(Outage::describe),
+            None,
+            Some(outcomes.ours.is_good()),
+            target,
+        );
     }
     let cells = without
         .map(|(first, last)| format!("they answer after {} to {}", time(*first), time(*last)));
@@ -136,18 +142,18 @@ struct Outage {
     requests_after_success: usize,
 }
 
-/// The tenant fails from before the token is due until `OUTAGE` later.
+/// The tenant fails from shortly before the token is refresh-due until `OUTAGE` later.
 fn outage(programs: &Programs, side: Side, answer: &Answer) -> Outage {
     const OUTAGE: Duration = Duration::from_millis(7300);
     const WATCH: Duration = Duration::from_millis(9200);
     const SOON: Duration = Duration::from_millis(200);
-    // The token of the library is due 5 to 10 s before the margin begins, by chance; that of the C
-    // program when it begins.
+    // The lifetime is 50 s and the margin 25 s. With the library the token is refresh-due at a random
+    // time 5 to 10 s before the margin, with the C program at the margin.
     let tenant = tenant(50).start();
     let mut program = programs.start(side, &tenant);
     let settings = match side {
         Side::Ours => "30000 25 0",
-        Side::Peer => "3000 25 0", // as long as the library tries while it has a token
+        Side::Peer => "3000 25 0", // the time of one attempt of the library while its token is usable
     };
     for _ in 0..60 {
         program.open_and_get(settings);
@@ -155,19 +161,19 @@ fn outage(programs: &Programs, side: Side, answer: &Answer) -> Outage {
             break;
         }
     }
-    program.sleep_until_due(SOON);
+    program.sleep_until_before_due(SOON);
     tenant.always(answer.clone());
     let before = tenant.requests();
-    let (calls, mended) = thread::scope(|scope| {
-        let mending = scope.spawn(|| {
+    let (calls, recovered_at) = thread::scope(|scope| {
+        let recovery = scope.spawn(|| {
             sleep(SOON + OUTAGE);
             tenant.normal();
             Instant::now()
         });
-        (program.watch(8, WATCH.as_millis()), mending.join().expect("a sleep"))
+        (program.watch(8, WATCH.as_millis()), recovery.join().expect("a sleep"))
     });
     let times = tenant.request_times().split_off(before);
-    let failures = times.iter().filter(|time| **time < mended).count();
+    let failures = times.iter().filter(|time| **time < recovered_at).count();
     let until_success = &times[..times.len().min(failures + 1)];
     let gap = |pair: &[Instant]| (pair[1] - pair[0]).as_secs_f64();
     let total = calls.len();
@@ -205,13 +211,13 @@ impl Outage {
             && self.requests_after_success == 0
     }
 
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         let served = match self.unserved {
             0 => "all served".to_owned(),
             unserved => format!("{unserved} of {} calls fail", self.calls),
         };
         let waits = match self.most_waiting() {
-            0 => "nobody waits".to_owned(),
+            0 => "no caller waits".to_owned(),
             most => {
                 let verb = if most == 1 { "waits" } else { "wait" };
                 format!("{most} at a time {verb}, {} at most", time(longest(&self.waits)))
@@ -230,7 +236,7 @@ impl Outage {
     }
 }
 
-/// How long the first and the last of eight callers took to answer.
+/// How long the fastest and the slowest of eight calls took.
 fn without_token(programs: &Programs, side: Side) -> (f64, f64) {
     let tenant = Tenant::start();
     tenant.always(Answer::Hang);
@@ -241,7 +247,7 @@ fn without_token(programs: &Programs, side: Side) -> (f64, f64) {
     (calls.iter().map(|call| call.took).min().unwrap_or(0) as f64, longest(&calls))
 }
 
-/// Every request brings a new token.
+/// Issues a new token for every request.
 pub fn tenant(life_s: u64) -> Builder {
     Tenant::builder().life(Duration::from_secs(life_s)).fresh_token_every_time()
 }

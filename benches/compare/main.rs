@@ -1,5 +1,5 @@
-//! `cargo bench`: the library, through its C ABI and as it ships, beside a program written by hand on
-//! libcurl and cJSON (`peer.c`). Both are driven by the same loops (`bench.c`), in turns, against the
+//! `cargo bench`: compares the release build of the library, through its C ABI, with a program that
+//! uses libcurl and cJSON instead (`peer.c`). Both run the same loops (`bench.c`) in turns against the
 //! same mock tenant. Prints a table for the README.
 
 mod crowds;
@@ -56,24 +56,24 @@ fn main() {
 
 fn cached(programs: &Programs, table: &mut Table) {
     let tenant = Tenant::start();
-    // As long as a JSON Web Token usually is.
+    // The usual length of a JSON Web Token.
     let token = "x".repeat(1024);
     let body = format!(r#"{{"access_token":"{token}","expires_in":1800}}"#);
     tenant.always(Answer::json(200, &body));
     let mut pairs = programs.start_pairs(5, &tenant);
-    // Many short turns: what else the machine has to do spoils some of them, not the median.
-    let mut turns = |count: usize, order: &str| {
+    // Many short turns: other processes on the machine disturb some of them, but not the median.
+    let mut turns = |count: usize, command: &str| {
         let mut turns = Both::default();
         for pair in &mut pairs {
             turns.extend(pair.alternate(count, |program| {
-                let [time, calls] = program.ask(order)[..] else { panic!("two numbers") };
+                let [time, calls] = program.ask(command)[..] else { panic!("two numbers") };
                 time as f64 / calls as f64
             }));
         }
         turns
     };
     table.times("cached token, one thread: get, copy 1 KiB, free", &turns(64, "copy 1 1"), 0.9);
-    let what = "the same without the copy, which the C program cannot do without";
+    let what = "the same without the copy (the C program has to copy)";
     table.times(what, &turns(64, "use 1 1"), 0.5);
     table.rates("cached tokens per second, 2 threads", &turns(10, "copy 2 20"), 2.0);
     table.rates("cached tokens per second, 8 threads", &turns(10, "copy 8 20"), 2.0);
@@ -83,22 +83,22 @@ fn renewal(programs: &Programs, table: &mut Table) {
     let tenant = crowds::tenant(1).start();
     let mut pairs = programs.start_pairs(6, &tenant);
     let mut others = programs.start_pairs(6, &tenant);
-    let (mut kept, mut anew) = (Both::default(), Both::default());
+    let (mut same_client, mut new_handle) = (Both::default(), Both::default());
     for _ in 0..8 {
-        // A client makes at most one request a second.
+        // The minimum interval between two refreshes is one second.
         sleep(Duration::from_millis(1100));
         for pair in &mut pairs {
-            kept.extend(pair.alternate(1, Program::get));
+            same_client.extend(pair.alternate(1, Program::get));
         }
         for pair in &mut others {
-            anew.extend(pair.alternate(1, |program| match program.side {
+            new_handle.extend(pair.alternate(1, |program| match program.side {
                 Side::Ours => program.get(),
                 Side::Peer => program.open_and_get(OPEN),
             }));
         }
     }
-    table.times("renewal: new connection, same client", &kept, 0.5);
-    table.times("the same, if the C program makes a new handle every time", &anew, 0.5);
+    table.times("renewal: new connection, same client", &same_client, 0.5);
+    table.times("the same, if the C program makes a new handle every time", &new_handle, 0.5);
 }
 
 fn first_exchange(programs: &Programs, table: &mut Table) {
@@ -113,7 +113,7 @@ fn first_exchange(programs: &Programs, table: &mut Table) {
     table.times("first exchange of a process, with the system's roots", &turns, 0.07);
 }
 
-/// The C program trusts one file: the system's roots and the tenant's CA.
+/// Writes the one CA file of the C program: the system's roots and the tenant's CA.
 fn with_system_roots(tenant: &Tenant, folder: &Path) -> PathBuf {
     let mut bundle = tenant.ca_pem().to_owned();
     for root in rustls_native_certs::load_native_certs().certs {

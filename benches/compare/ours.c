@@ -1,4 +1,4 @@
-/* The library, as a C program uses it. */
+/* The library, used like a C program uses it. */
 #include "bench.h"
 
 #include <oneaccess.h>

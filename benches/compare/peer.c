@@ -1,6 +1,6 @@
-/* What is to be beaten: the same by hand, with libcurl and cJSON. One handle, kept, so that TLS
- * sessions are resumed and trusted certificates are read once; one mutex around the cached token; a
- * failed refresh does not cost a token that is still alive. */
+/* The program to compare with: the same without the library, with libcurl and cJSON. It keeps one
+ * handle, so that TLS sessions are resumed and trusted certificates are read once; one mutex protects
+ * the cached token; if a refresh fails, a token that has not expired is used further. */
 #include "bench.h"
 
 #include <cjson/cJSON.h>
@@ -20,7 +20,7 @@ struct client {
     long margin_s;
     char token[TOKEN_SIZE];
     size_t length;
-    long long due, dead; /* CLOCK_MONOTONIC, nanoseconds */
+    long long due, expiry; /* CLOCK_MONOTONIC, nanoseconds */
     char body[BODY_SIZE];
     size_t body_length;
 };
@@ -79,7 +79,7 @@ struct client *client_open(long timeout_ms, long margin_s, int system_roots)
     curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    /* Exchanges are half an hour apart: neither a connection nor an address is kept that long. */
+    /* Requests are half an hour apart: keep neither the connection nor the address for so long. */
     curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
     curl_easy_setopt(curl, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
@@ -102,19 +102,19 @@ static int install(struct client *client, long long asked)
     const char *token = cJSON_GetStringValue(cJSON_GetObjectItem(answer, "access_token"));
     const cJSON *expires_in = cJSON_GetObjectItem(answer, "expires_in");
     size_t length = token ? strlen(token) : 0;
-    int good = length > 0 && length < TOKEN_SIZE && cJSON_IsNumber(expires_in);
-    if (good) {
+    int valid = length > 0 && length < TOKEN_SIZE && cJSON_IsNumber(expires_in);
+    if (valid) {
         long long life = expires_in->valueint * SECOND;
         long long margin = life / 10 < 30 * SECOND ? life / 10 : 30 * SECOND;
         if (client->margin_s >= 0)
             margin = client->margin_s * SECOND;
         memcpy(client->token, token, length + 1);
         client->length = length;
-        client->dead = asked + life;
-        client->due = client->dead - margin;
+        client->expiry = asked + life;
+        client->due = client->expiry - margin;
     }
     cJSON_Delete(answer);
-    return good;
+    return valid;
 }
 
 /* Called with the lock held. */
@@ -125,7 +125,7 @@ static int refresh(struct client *client)
     client->body_length = 0;
     if (curl_easy_perform(client->curl) == CURLE_OK)
         curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-    return (status == 200 && install(client, asked)) || now() < client->dead;
+    return (status == 200 && install(client, asked)) || now() < client->expiry;
 }
 
 size_t client_copy(struct client *client, char *buffer, size_t size)
@@ -133,7 +133,7 @@ size_t client_copy(struct client *client, char *buffer, size_t size)
     size_t length = 0;
     long long time = now();
     pthread_mutex_lock(&client->lock);
-    /* The clock again: whoever waited for the lock may find a new token. */
+    /* Read the clock again: another thread may have refreshed the token meanwhile. */
     if (time < client->due || now() < client->due || refresh(client)) {
         if (client->length < size) {
             length = client->length;

@@ -1,4 +1,4 @@
-//! The two programs: how they are built, started and spoken to.
+//! Builds and starts the two programs, and sends them commands.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -13,8 +13,8 @@ use crate::support::tenant::Tenant;
 
 pub const WHAT_TO_INSTALL: &str = "The C program needs libcurl and cJSON (Debian: apt install libcurl4-openssl-dev libcjson-dev).";
 
-/// A client's timeout in milliseconds, its margin in seconds (negative: the default), and whether it
-/// trusts the system's roots.
+/// The timeout in milliseconds, the expiry margin in seconds (negative: the default), and whether to
+/// trust the system's roots.
 pub const OPEN: &str = "30000 -1 0";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub enum Side {
     Peer,
 }
 
-/// Something of the library and, if it could be built, of the C program.
+/// A value for the library and, if it could be built, one for the C program.
 #[derive(Default)]
 pub struct Both<T> {
     pub ours: T,
@@ -50,8 +50,8 @@ impl<T> Both<Vec<T>> {
 }
 
 impl Both<Vec<f64>> {
-    /// The median of what the turns say, each by itself: then it matters little that the machine has
-    /// other things to do now and then.
+    /// The median of the ratios of the turns, so that other processes which disturb a few turns matter
+    /// little.
     pub fn ratio(&self, divide: impl Fn(f64, f64) -> f64) -> Option<f64> {
         let turns = self.ours.iter().zip(self.peer.as_ref()?);
         Some(median(&turns.map(|(ours, peer)| divide(*ours, *peer)).collect::<Vec<_>>()))
@@ -118,12 +118,12 @@ impl Programs {
     pub fn start_with(&self, side: Side, tenant: &Tenant, ca_file: &Path) -> Program {
         let program = match side {
             Side::Ours => &self.ours,
-            Side::Peer => self.peer.as_ref().expect("nobody starts it otherwise"),
+            Side::Peer => self.peer.as_ref().expect("it is started only if it was built"),
         };
         Program::start(side, program, tenant, ca_file)
     }
 
-    /// Each has got its first token.
+    /// Starts pairs of programs; each has got its first token.
     pub fn start_pairs(&self, pairs: usize, tenant: &Tenant) -> Vec<Both<Program>> {
         let start = |side| {
             let mut program = self.start(side, tenant);
@@ -133,7 +133,7 @@ impl Programs {
         (0..pairs).map(|_| self.both(start)).collect()
     }
 
-    /// A new process for every turn.
+    /// Like `Both::alternate`, with a new process for every turn.
     pub fn alternate<T>(
         &self,
         turns: usize,
@@ -147,7 +147,7 @@ impl Programs {
         all
     }
 
-    /// Of all the libraries that a program loads, without the C library's own.
+    /// The total size of the libraries that each program loads, without those of the C library.
     pub fn sizes(&self) -> Both<f64> {
         let size = |program: &PathBuf| {
             let output = Command::new("ldd").arg(program).output().expect("ldd");
@@ -162,7 +162,7 @@ impl Programs {
     }
 }
 
-/// The shared library as it ships, in the folder where cargo built this program.
+/// The release build of the shared library, in the folder where cargo built this program.
 fn make_library() -> PathBuf {
     let bench = std::env::current_exe().expect("this program");
     // target/release/deps/compare-…
@@ -176,7 +176,7 @@ fn make_library() -> PathBuf {
     library
 }
 
-/// The program, or what the compiler said.
+/// The program, or the output of the compiler.
 fn compile(name: &str, folder: &Path, with: &[&OsStr]) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = root.join("benches/compare");
@@ -192,12 +192,12 @@ fn compile(name: &str, folder: &Path, with: &[&OsStr]) -> Result<PathBuf, String
     }
 }
 
-/// A process that does what it is told, line by line; ends when it is dropped.
+/// A running process that executes commands, one per line. Dropping it ends the process.
 pub struct Program {
     pub side: Side,
     pub started: Instant,
     process: Child,
-    orders: Option<ChildStdin>,
+    commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -207,10 +207,10 @@ impl Program {
         for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
             command.env_remove(proxy).env_remove(proxy.to_uppercase());
         }
-        // By address: libcurl answers for localhost without asking the system.
+        // By address, since libcurl resolves localhost without asking the system.
         let endpoint = tenant.endpoint().replace("localhost", "127.0.0.1");
         command
-            .env_remove("LD_LIBRARY_PATH") // cargo's
+            .env_remove("LD_LIBRARY_PATH") // set by cargo
             .env_remove("ONEACCESS_CLIENT_SECRET_FILE")
             .env("ONEACCESS_ENDPOINT", endpoint)
             .env("ONEACCESS_CLIENT_ID", tenant.client_id())
@@ -221,24 +221,24 @@ impl Program {
         let started = Instant::now();
         let mut process = command.spawn().expect("it starts");
         let answers = BufReader::new(process.stdout.take().expect("piped"));
-        Program { side, started, orders: process.stdin.take(), process, answers }
+        Program { side, started, commands: process.stdin.take(), process, answers }
     }
 
-    pub fn ask(&mut self, order: &str) -> Vec<i64> {
-        let orders = self.orders.as_mut().expect("until it is dropped");
-        orders.write_all(format!("{order}\n").as_bytes()).expect("it listens");
+    pub fn ask(&mut self, command: &str) -> Vec<i64> {
+        let commands = self.commands.as_mut().expect("until it is dropped");
+        commands.write_all(format!("{command}\n").as_bytes()).expect("it listens");
         let mut answer = String::new();
         self.answers.read_line(&mut answer).expect("it answers");
         let numbers = answer.split_whitespace().map(|number| number.parse().expect("a number"));
         numbers.collect()
     }
 
-    /// Makes a client and gets its first token; how many nanoseconds that took.
+    /// Creates a client and gets its first token; returns the time in nanoseconds.
     pub fn open_and_get(&mut self, settings: &str) -> f64 {
         self.ask(&format!("open {settings}"))[0] as f64 + self.get()
     }
 
-    /// Gets a token; how many nanoseconds it took.
+    /// Gets a token; returns the time in nanoseconds.
     pub fn get(&mut self) -> f64 {
         let answer = self.ask("get");
         assert!(answer[1] > 0, "{:?} got no token", self.side);
@@ -248,7 +248,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.orders = None;
+        self.commands = None;
         let _ = self.process.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! The table, as the README shows it.
+//! The table in the README.
 
 use std::process::Command;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::programs::{Both, median};
 
 pub struct Table {
-    /// Of the machine, before it had this to do too.
+    /// The load of the machine before the benchmark.
     load: String,
     rows: Vec<String>,
 }
@@ -37,7 +37,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// How long each turn took, and the share of the C program's time to stay below.
+    /// A row with the time of a turn. `most`: the target, as a share of the C program's time.
     pub fn times(&mut self, what: &str, turns: &Both<Vec<f64>>, most: f64) {
         let cells = turns.map(|turns| time(median(turns)));
         let ratio = turns.ratio(|ours, peer| ours / peer);
@@ -45,7 +45,7 @@ impl Table {
         self.row(what, &cells, ratio, reached, &format!("≤ {most}"));
     }
 
-    /// Nanoseconds per call in each turn, shown as calls per second.
+    /// A row with calls per second; `turns` has nanoseconds per call. `least`: the target ratio.
     pub fn rates(&mut self, what: &str, turns: &Both<Vec<f64>>, least: f64) {
         let cells = turns.map(|turns| format!("{:.0} million", 1000.0 / median(turns)));
         let ratio = turns.ratio(|ours, peer| peer / ours);

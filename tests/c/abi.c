@@ -1,6 +1,6 @@
-/* Exercises every function of the header: NULL everywhere, every accessor, error paths, objects that
- * outlive each other, many threads. Needs the tenant's environment, and ONEACCESS_HANGING, the
- * endpoint of a tenant that never answers. */
+/* Calls every function of the header: with NULL, all getters, error paths, objects that outlive their
+ * client, many threads. Needs the environment variables of a mock tenant, and in ONEACCESS_HANGING the
+ * endpoint of one that never answers, with its CA in ONEACCESS_HANGING_CA. */
 #include <oneaccess.h>
 #include <oneaccess.h> /* twice on purpose */
 
@@ -17,7 +17,7 @@
         }                                                                       \
     } while (0)
 
-/* The kind of an error, which it frees; its message names what it should. */
+/* Checks that the message contains `says`, frees the error and returns its kind. */
 static int32_t kind_of(oneaccess_error *error, const char *says)
 {
     int32_t kind = oneaccess_error_kind(error);
@@ -41,7 +41,7 @@ static oneaccess_client *make_client(oneaccess_config *config)
     return client;
 }
 
-/* What a configuration is refused with; frees it. */
+/* The kind of the error that oneaccess_client_new() returns; frees the configuration. */
 static int32_t refused(oneaccess_config *config, const char *says)
 {
     oneaccess_client *client = (oneaccess_client *)1;
@@ -109,7 +109,7 @@ static void null_is_safe_everywhere(void)
     oneaccess_error_free(NULL);
 }
 
-static void mistakes_are_remembered_and_named(void)
+static void mistakes_are_reported_by_client_new(void)
 {
     oneaccess_config *config;
 
@@ -136,7 +136,7 @@ static void mistakes_are_remembered_and_named(void)
     CHECK(refused(config, "header") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
     oneaccess_config_set_client_certificate_file(config, "x", NULL);
-    CHECK(refused(config, "two paths") == ONEACCESS_ERROR_ARGUMENT);
+    CHECK(refused(config, "certificate is incomplete") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
     oneaccess_config_set_ca_file(config, "/nowhere/ca.pem");
     CHECK(refused(config, "/nowhere/ca.pem") == ONEACCESS_ERROR_CONFIG);
@@ -166,7 +166,7 @@ static void mistakes_are_remembered_and_named(void)
     oneaccess_client_free(make_client(config));
 }
 
-static void a_token_outlives_its_client(void)
+static void token_outlives_its_client(void)
 {
     oneaccess_client *client = make_client(oneaccess_config_new_from_env());
     oneaccess_token *token = NULL, *again = NULL, *cached;
@@ -230,7 +230,7 @@ static void a_token_outlives_its_client(void)
     oneaccess_token_free(token);
 }
 
-static void an_error_tells_everything_and_outlives_its_client(void)
+static void error_has_all_details_and_outlives_its_client(void)
 {
     oneaccess_client *client = make_client(oneaccess_config_new_from_env());
     oneaccess_token *token = NULL;
@@ -274,7 +274,7 @@ static void *close_it(void *client)
     return NULL;
 }
 
-static void a_stalled_call_ends_with_its_time_or_its_client(void)
+static void stalled_call_ends_by_timeout_or_close(void)
 {
     oneaccess_config *config = oneaccess_config_new_from_env();
     oneaccess_client *client = make_client(config);
@@ -308,7 +308,7 @@ static void *hammer(void *client)
     return kept; /* freed by another thread */
 }
 
-static void many_threads_share_a_client(void)
+static void threads_share_a_client(void)
 {
     oneaccess_client *client = make_client(oneaccess_config_new_from_env());
     pthread_t threads[THREADS];
@@ -328,11 +328,11 @@ int main(void)
     CHECK(!strcmp(oneaccess_version(), ONEACCESS_VERSION));
     CHECK(oneaccess_version_number() == ONEACCESS_VERSION_NUMBER);
     null_is_safe_everywhere();
-    mistakes_are_remembered_and_named();
-    a_token_outlives_its_client();
-    an_error_tells_everything_and_outlives_its_client();
-    a_stalled_call_ends_with_its_time_or_its_client();
-    many_threads_share_a_client();
+    mistakes_are_reported_by_client_new();
+    token_outlives_its_client();
+    error_has_all_details_and_outlives_its_client();
+    stalled_call_ends_by_timeout_or_close();
+    threads_share_a_client();
     puts("ok");
     return 0;
 }

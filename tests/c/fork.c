@@ -1,7 +1,7 @@
-/* Forks a thousand times while threads hammer two clients (by host name and by address) and refreshes
- * are under way. Every child must get a token or a TIMEOUT within its deadline, some by a request of
- * their own; the parent must not notice. Needs the tenant's environment, and ONEACCESS_ADDRESS, its
- * endpoint by address. Arguments: number of forks. */
+/* Forks a thousand times while threads call two clients (one connects by host name, one by address)
+ * and refreshes are running. Every child must get a token or TIMEOUT before its deadline; half of them
+ * send a request. In the parent no refresh may fail. Needs the environment variables of a mock tenant,
+ * and in ONEACCESS_ADDRESS its endpoint by address. Argument: number of forks. */
 #include <oneaccess.h>
 
 #include <pthread.h>
@@ -25,7 +25,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* 0, or the kind of the error, which is printed unless it is a TIMEOUT. */
+/* Returns 0 or the kind of the error; prints errors other than TIMEOUT. */
 static int32_t get(oneaccess_client *client, int64_t timeout_ms, int reject)
 {
     oneaccess_token *token;
@@ -59,13 +59,13 @@ static int child(int number)
     alarm(2 * CHILD_TIMEOUT_MS / 1000);
     kind = get(client, CHILD_TIMEOUT_MS, number % 4 < 2);
     if (!kind && number % 4 < 2)
-        kind = get(client, CHILD_TIMEOUT_MS, 0); /* a request of its own */
+        kind = get(client, CHILD_TIMEOUT_MS, 0); /* sends a request, since the token was rejected */
     if (now_ms() - start > 2 * CHILD_TIMEOUT_MS)
         return LATE;
     return kind == ONEACCESS_ERROR_TIMEOUT ? TIMED_OUT : kind ? FAILED : 0;
 }
 
-static int tokens, timeouts, living;
+static int tokens, timeouts, running;
 
 static void reap(void)
 {
@@ -75,7 +75,7 @@ static void reap(void)
         fprintf(stderr, "a child ended with status %#x\n", status);
         exit(FAILED);
     }
-    living--;
+    running--;
     if (WEXITSTATUS(status) == TIMED_OUT)
         timeouts++;
     else
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < forks; i++) {
         pid_t pid;
-        if (living == CHILDREN)
+        if (running == CHILDREN)
             reap();
         pid = fork();
         if (pid == 0)
@@ -123,9 +123,9 @@ int main(int argc, char **argv)
             perror("fork");
             return FAILED;
         }
-        living++;
+        running++;
     }
-    while (living > 0)
+    while (running > 0)
         reap();
     stop = 1;
     for (int i = 0; i < THREADS; i++)

@@ -1,5 +1,5 @@
-/* Breaks the rules of the header on purpose, to prove that the sanitizer sees it. Needs the tenant's
- * environment. Argument: what to do wrong. */
+/* Breaks the rules of the header deliberately, to check that the sanitizer reports it. Needs the
+ * environment variables of a mock tenant. Argument: `leak` or `use-after-free`. */
 #include <oneaccess.h>
 
 #include <string.h>

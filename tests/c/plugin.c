@@ -1,5 +1,5 @@
-/* A host of plugins: loads the library, uses it and unloads it, many times in several threads.
- * Arguments: the path of the library. Needs the tenant's environment. */
+/* Loads the library, uses it and unloads it, many times in several threads, as a host of plugins does.
+ * Argument: the path of the library. Needs the environment variables of a mock tenant. */
 #include <oneaccess.h>
 
 #include <dlfcn.h>
@@ -21,7 +21,7 @@ static void *need(void *library, const char *name)
     return symbol;
 }
 
-/* ISO C has no conversion of a data pointer to a function; POSIX does. */
+/* ISO C does not allow conversions from data pointers to function pointers; POSIX does. */
 #define LOAD(name) __extension__ __typeof__(name) *p_##name = need(library, #name)
 
 static void use(void *library)

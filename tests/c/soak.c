@@ -1,7 +1,7 @@
-/* Eight threads use a client that lasts and clients of their own that do not, against a server that
- * mostly fails; the process forks once a second. Every call must end in time, with a token or with an
- * error of the server's making. Argument: seconds. Prints what happened. Needs the tenant's
- * environment. */
+/* Eight threads use one shared client and many short-lived ones, against a server that fails most
+ * requests, while the process forks once a second. Every call must end in time, with a token or with
+ * an error that the server has caused. Prints the counts. Needs the environment variables of a mock
+ * tenant. Argument: how many seconds. */
 #include <oneaccess.h>
 
 #include <dirent.h>
@@ -45,13 +45,13 @@ static void check_error(const oneaccess_error *error)
         kinds[kind]++;
         break;
     default:
-        complain("an error that nobody caused:", oneaccess_error_message(error));
+        complain("an error that the server did not cause:", oneaccess_error_message(error));
     }
     if (!*oneaccess_error_message(error))
         complain("an error without a message", NULL);
 }
 
-/* Whether there was a token. */
+/* Returns 1 if there was a token. */
 static int get(oneaccess_client *client, int64_t timeout_ms, int reject)
 {
     oneaccess_token *token;

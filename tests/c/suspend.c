@@ -1,5 +1,6 @@
-/* The child of a fork lives in a time namespace in which the machine was suspended for an hour: the
- * token that its parent had is over. Needs the tenant's environment and root. Status 77: not allowed. */
+/* Forks a child into a time namespace in which the machine seems to have been suspended for an hour:
+ * in the child, the token of its parent has expired. Needs the environment variables of a mock tenant.
+ * Exit status 77: time namespaces are not permitted (they need root). */
 #define _GNU_SOURCE
 #include <oneaccess.h>
 
@@ -17,7 +18,7 @@
 
 static oneaccess_client *client;
 
-/* A copy of the access token; fails after printing why. */
+/* Copies the access token to `copy`; returns 1 after printing the error. */
 static int get(char *copy, size_t size)
 {
     oneaccess_token *token;
@@ -31,7 +32,7 @@ static int get(char *copy, size_t size)
     return 0;
 }
 
-/* NULL if the token that was there is still given. */
+/* Returns NULL, a failure, if it still gets the token from before the fork. */
 static void *in_child(void *before)
 {
     char after[256];
@@ -58,13 +59,13 @@ int main(void)
     close(offsets);
     pid = fork();
     if (pid == 0) {
-        /* A real suspend moves the wall clock too, by which a thread that has asked before notices;
-         * a namespace cannot do that: a new thread asks. */
+        /* The thread cache notices a real suspend by the wall clock, which a time namespace does not
+         * change. A new thread has an empty thread cache and looks at the boot clock. */
         pthread_t thread;
-        void *slept_well;
-        if (pthread_create(&thread, NULL, in_child, before) || pthread_join(thread, &slept_well))
+        void *refreshed;
+        if (pthread_create(&thread, NULL, in_child, before) || pthread_join(thread, &refreshed))
             _exit(1);
-        _exit(slept_well == NULL);
+        _exit(refreshed == NULL);
     }
     if (waitpid(pid, &status, 0) != pid || status)
         return 1;

@@ -1,6 +1,6 @@
-/* Gets a token, as a server does before it forks its workers, then forks 31: each refreshes at a
- * random moment of its own, not at that of the thread that forked. Needs the tenant's environment,
- * and tokens with a life of 20 s. Prints how many requests the parent made. */
+/* Gets a token and then forks 31 workers, as servers do. Each worker must refresh at its own random
+ * time, not at that of the parent. Needs the environment variables of a mock tenant that issues tokens
+ * with a lifetime of 20 s. Prints the number of requests of the parent. */
 #include <oneaccess.h>
 
 #include <stdio.h>
@@ -9,11 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* With a margin of half the life, every moment lies from 6 to 8 s after the request. */
+/* With an expiry margin of 10 s, half the lifetime, and a refresh window of 2 to 4 s before it, a token
+ * is refresh-due 6 to 8 s after the request. */
 enum { WORKERS = 31, MARGIN_S = 10, LATE_MS = 7600 };
-/* Chance brings as many as 14 of 31 into 100 of 2000 ms less than once in ten million runs. */
+/* 31 random times in 2000 ms: that 14 of them fall into 100 ms happens by coincidence in less than one
+ * of ten million runs. */
 enum { TOGETHER_MS = 100, TOGETHER = 14 };
-enum { FAILED = 1, NOT_AT_ITS_MOMENT = 2 };
+enum { FAILED = 1, NOT_ONE_REQUEST = 2 };
 
 static int64_t now_ms(void)
 {
@@ -37,7 +39,7 @@ static void get(oneaccess_client *client)
     oneaccess_token_free(token);
 }
 
-/* What refreshes late in its range, so that most of the workers are to refresh before it. */
+/* A client whose refresh time is late in this range, so that most workers refresh before it. */
 static oneaccess_client *late_client(int *requests)
 {
     oneaccess_config *config = oneaccess_config_new_from_env();
@@ -54,17 +56,17 @@ static oneaccess_client *late_client(int *requests)
     return client;
 }
 
-static int worker(oneaccess_client *client, int moments)
+static int worker(oneaccess_client *client, int times)
 {
-    int64_t moment = now_ms(), wait;
+    int64_t time_ms = now_ms(), wait;
     alarm(60);
-    moment += oneaccess_client_refresh_in_ms(client);
-    if (write(moments, &moment, sizeof moment) != sizeof moment)
+    time_ms += oneaccess_client_refresh_in_ms(client);
+    if (write(times, &time_ms, sizeof time_ms) != sizeof time_ms)
         return FAILED;
     while ((wait = oneaccess_client_refresh_in_ms(client)) > 0)
         usleep((useconds_t)wait * 1000);
     get(client);
-    return oneaccess_client_stat(client, ONEACCESS_STAT_ATTEMPTS) == 1 ? 0 : NOT_AT_ITS_MOMENT;
+    return oneaccess_client_stat(client, ONEACCESS_STAT_ATTEMPTS) == 1 ? 0 : NOT_ONE_REQUEST;
 }
 
 static int ascending(const void *left, const void *right)
@@ -73,37 +75,37 @@ static int ascending(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static int are_apart(int moments)
+static int are_apart(int times)
 {
-    int64_t moment[WORKERS];
+    int64_t time_ms[WORKERS];
     for (int i = 0; i < WORKERS; i++)
-        if (read(moments, &moment[i], sizeof moment[i]) != sizeof moment[i])
+        if (read(times, &time_ms[i], sizeof time_ms[i]) != sizeof time_ms[i])
             return 0;
-    qsort(moment, WORKERS, sizeof moment[0], ascending);
+    qsort(time_ms, WORKERS, sizeof time_ms[0], ascending);
     for (int i = 0; i + TOGETHER - 1 < WORKERS; i++)
-        if (moment[i + TOGETHER - 1] - moment[i] <= TOGETHER_MS)
+        if (time_ms[i + TOGETHER - 1] - time_ms[i] <= TOGETHER_MS)
             return 0;
     return 1;
 }
 
 int main(void)
 {
-    int requests, failed = 0, moments[2];
+    int requests, failed = 0, times[2];
     oneaccess_client *client = late_client(&requests);
 
-    if (pipe(moments))
+    if (pipe(times))
         return FAILED;
     for (int i = 0; i < WORKERS; i++) {
         pid_t pid = fork();
         if (pid == 0)
-            _exit(worker(client, moments[1]));
+            _exit(worker(client, times[1]));
         if (pid < 0) {
             perror("fork");
             return FAILED;
         }
     }
-    if (!are_apart(moments[0])) {
-        fprintf(stderr, "too many workers refresh together\n");
+    if (!are_apart(times[0])) {
+        fprintf(stderr, "too many workers refresh at the same time\n");
         failed = 1;
     }
     for (int i = 0; i < WORKERS; i++) {

@@ -1,5 +1,5 @@
-//! Handles, texts and ownership without any I/O, so that Miri can watch; `tests/c/abi.c` does the
-//! same over sockets.
+//! Handles, texts and ownership without I/O, so that the tests run under Miri. `tests/c/abi.c` tests
+//! the same over sockets.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn shown(text: *const c_char) -> Option<String> {
 }
 
 #[test]
-fn a_token_handle_lends_its_texts_until_its_last_owner_frees_it() {
+fn token_texts_are_valid_until_the_last_free() {
     let token =
         Token::new("abc", Some("all"), None).expiring_at(Duration::from_secs(1_800_000_000));
     let first = handle(Arc::new(token.clone()));
@@ -28,13 +28,13 @@ fn a_token_handle_lends_its_texts_until_its_last_owner_frees_it() {
     oneaccess_token_free(first);
     assert_eq!(shown(oneaccess_token_access_token(second)).as_deref(), Some("abc"));
     let second = second.expose_provenance();
-    // Freed by another thread, as C may.
+    // C may free it from another thread.
     let free = move || oneaccess_token_free(std::ptr::with_exposed_provenance_mut(second));
     std::thread::spawn(free).join().expect("no panic");
 }
 
 #[test]
-fn an_error_handle_owns_its_texts() {
+fn error_texts_are_valid_until_the_free() {
     let error =
         Error::new(ErrorKind::Denied, "line\nbreak").with_answer(401, Some("invalid_client"));
     let error = Box::new(oneaccess_error(error));
@@ -47,7 +47,7 @@ fn an_error_handle_owns_its_texts() {
 }
 
 #[test]
-fn a_configuration_copies_its_texts_and_remembers_mistakes() {
+fn config_copies_texts_and_remembers_mistakes() {
     let endpoint = c"example.com:0".to_owned();
     let mut config =
         oneaccess_config_new(endpoint.as_ptr(), null(), c"\xff".as_ptr()).expect("never NULL");
@@ -70,12 +70,12 @@ fn a_configuration_copies_its_texts_and_remembers_mistakes() {
 }
 
 #[test]
-fn a_panic_becomes_an_internal_error_or_the_neutral_answer() {
+fn panic_does_not_unwind_into_c() {
     let error = guard_error(|| panic!("on purpose")).expect("an error");
     assert_eq!(oneaccess_error_kind(Some(&error)), ONEACCESS_ERROR_INTERNAL);
     assert_eq!(guard(17, || panic!("on purpose")), 17);
     let mut out = MaybeUninit::<*mut oneaccess_client>::uninit();
-    assert!(answer(Some(&mut out), || panic!("on purpose")).is_some());
+    assert!(store_result(Some(&mut out), || panic!("on purpose")).is_some());
     // SAFETY: `out` is always written.
     assert!(unsafe { out.assume_init() }.is_null());
 }

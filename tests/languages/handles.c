@@ -1,5 +1,5 @@
-/* Stands before the library, under its name: lets every call through and counts the objects that
- * change hands. Ends the process when one is freed that is not alive. */
+/* A wrapper around the library, under its name: forwards every call and counts the objects that are
+ * made and freed. Aborts the process when an object is freed twice, or was never made. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -11,18 +11,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* In the file that ONEACCESS_HANDLES names: of the first process, then of its children together. */
+/* In the file ONEACCESS_HANDLES: the counts of the first process, then those of its children. */
 static struct counts {
     atomic_long inherited, made, freed;
 } *counts;
 
-static _Atomic(void *) alive[4096];
+static _Atomic(void *) live[4096];
 
 static void fork_begins_a_child(void)
 {
     counts += 1;
     for (int i = 0; i < 4096; i++)
-        counts->inherited += alive[i] != NULL;
+        counts->inherited += live[i] != NULL;
 }
 
 __attribute__((constructor)) static void start(void)
@@ -42,7 +42,7 @@ static void *made(void *handle)
     counts->made++;
     for (int i = 0;; i = (i + 1) % 4096) {
         void *nothing = NULL;
-        if (atomic_compare_exchange_strong(&alive[i], &nothing, handle))
+        if (atomic_compare_exchange_strong(&live[i], &nothing, handle))
             return handle;
     }
 }
@@ -51,7 +51,7 @@ static void *freed(void *handle)
 {
     for (int i = 0; handle && i < 4096; i++) {
         void *expected = handle;
-        if (atomic_compare_exchange_strong(&alive[i], &expected, NULL)) {
+        if (atomic_compare_exchange_strong(&live[i], &expected, NULL)) {
             counts->freed++;
             return handle;
         }

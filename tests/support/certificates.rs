@@ -1,4 +1,4 @@
-//! Certificates of every kind, good and bad.
+//! Certificates for tests, valid and invalid ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
 
-/// An authority that signs for servers and clients.
+/// A certificate authority.
 pub struct Ca(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate, with what goes with it in its file, and its key: both PEM.
+/// The content of a certificate file (possibly with intermediates) and its key, both PEM.
 #[derive(Clone)]
 pub struct Identity {
     pub certificate: String,
@@ -23,7 +23,7 @@ impl Ca {
         Ca(CertifiedIssuer::self_signed(Ca::params("Test CA"), key).expect("a CA"))
     }
 
-    /// An authority that this one vouches for.
+    /// An intermediate CA signed by this one.
     pub fn intermediate(&self) -> Ca {
         let key = KeyPair::generate().expect("a key");
         let params = Ca::params("Test intermediate CA");
@@ -53,14 +53,14 @@ impl Ca {
 }
 
 impl Identity {
-    /// Nobody signs it but itself.
+    /// A self-signed certificate.
     pub fn self_signed(params: CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// Two files: the certificate and the key.
+    /// Writes the certificate and the key; returns both paths.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let paths = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         fs::write(&paths.0, &self.certificate).expect("a file");

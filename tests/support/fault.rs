@@ -1,4 +1,4 @@
-//! Servers that misbehave at the level of bytes, each on a loopback port of its own.
+//! Servers that send wrong bytes, or stop sending, each on its own loopback port.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Gives every connection to one function, in a thread of its own.
+/// Calls a function with every connection, each in its own thread.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -41,7 +41,7 @@ impl Server {
                 thread::spawn(move || {
                     let address = socket.peer_addr().ok();
                     serve(socket);
-                    // Our clone would keep the connection open.
+                    // The clone in `sockets` would keep the connection open.
                     let other = |socket: &TcpStream| socket.peer_addr().ok() != address;
                     close.sockets.lock().unwrap().retain(other);
                 });
@@ -50,12 +50,12 @@ impl Server {
         Server { address, shared, acceptor: Some(acceptor) }
     }
 
-    /// Accepts and never says a word.
+    /// Accepts connections and never sends a byte.
     pub fn silent() -> Server {
         Server::start(|socket| drain(&socket))
     }
 
-    /// Says this once the client has said what it has to say, then closes.
+    /// Sends these bytes once the client has sent its request, then closes.
     pub fn saying(bytes: &[u8]) -> Server {
         let bytes = bytes.to_vec();
         Server::start(move |mut socket| {
@@ -70,24 +70,24 @@ impl Server {
         })
     }
 
-    /// Waits for the client before each of these replies, then closes.
+    /// Waits for bytes of the client before each of these replies, then closes.
     pub fn replying(replies: &[&[u8]]) -> Server {
         let replies: Vec<Vec<u8>> = replies.iter().map(|reply| reply.to_vec()).collect();
-        Server::start(move |mut socket| say_in_turn(&mut socket, &replies))
+        Server::start(move |mut socket| reply_in_turn(&mut socket, &replies))
     }
 
-    /// The same, then carries the connection to another port, as a proxy does.
+    /// Like `replying`, then forwards the connection to another port, as a proxy does.
     pub fn tunnel(replies: &[&[u8]], port: u16) -> Server {
         let replies: Vec<Vec<u8>> = replies.iter().map(|reply| reply.to_vec()).collect();
         Server::start(move |mut client| {
-            say_in_turn(&mut client, &replies);
+            reply_in_turn(&mut client, &replies);
             if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
                 carry(&client, &server, Fault::None, &Mutex::default(), &AtomicUsize::default());
             }
         })
     }
 
-    /// Says this byte by byte, again and again, then closes after five seconds.
+    /// Sends these bytes one by one, repeatedly, and closes after five seconds.
     pub fn dripping(bytes: &[u8], every: Duration) -> Server {
         let bytes = bytes.to_vec();
         Server::start(move |mut socket| {
@@ -122,10 +122,10 @@ impl Drop for Server {
     }
 }
 
-fn say_in_turn(socket: &mut TcpStream, replies: &[Vec<u8>]) {
+fn reply_in_turn(socket: &mut TcpStream, replies: &[Vec<u8>]) {
     for reply in replies {
-        let heard = socket.read(&mut [0; 4096]).is_ok_and(|length| length > 0);
-        if !heard || socket.write_all(reply).is_err() {
+        let received = socket.read(&mut [0; 4096]).is_ok_and(|length| length > 0);
+        if !received || socket.write_all(reply).is_err() {
             return;
         }
     }
@@ -135,7 +135,7 @@ fn drain(mut socket: &TcpStream) {
     while socket.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
 }
 
-/// A port that drops what wants to connect: its queue is full.
+/// A port on which connecting times out: its accept queue is full, so Linux drops new packets.
 pub struct Blackhole {
     _listener: TcpListener,
     _queued: Vec<TcpStream>,
@@ -168,27 +168,27 @@ impl Blackhole {
     }
 }
 
-/// What a relay does to the bytes on their way to the client.
+/// What a relay does to the bytes that it forwards.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,
-    /// Passes on so many bytes, then none, and keeps the connection.
+    /// Forwards so many bytes to the client, then none, and keeps the connection open.
     Stall(usize),
-    /// Closes after so many bytes.
+    /// Closes after forwarding so many bytes to the client.
     Cut(usize),
-    /// Resets after so many bytes.
+    /// Resets the connection after forwarding so many bytes to the client.
     Reset(usize),
-    /// Flips a bit of the byte at that place.
+    /// Flips a bit of the byte at this offset.
     Corrupt(usize),
-    /// Passes on so many bytes, then one at a time with this pause.
+    /// Forwards so many bytes, then one at a time with this pause.
     Drip(usize, Duration),
-    /// Takes nothing more from the client after so many bytes.
+    /// Stops reading from the client after so many bytes.
     Deaf(usize),
-    /// Takes the rest from the client in small pieces with this pause.
+    /// Reads slowly from the client after so many bytes: pauses after each small piece.
     Sip(usize, Duration),
 }
 
-/// Stands between a client and a server and keeps all it has seen of the client.
+/// Forwards connections to a server, with a fault, and records all bytes from the client.
 pub struct Relay {
     pub server: Server,
     from_client: Arc<Mutex<Vec<u8>>>,
@@ -217,7 +217,7 @@ impl Relay {
         self.from_client.lock().unwrap().clone()
     }
 
-    /// How many bytes came for clients so far.
+    /// Number of bytes that the server has sent so far.
     pub fn to_client(&self) -> usize {
         self.to_client.load(SeqCst)
     }
@@ -233,7 +233,7 @@ fn carry(
     thread::scope(|scope| {
         scope.spawn(|| upstream(client, server, fault, seen));
         downstream(server, client, fault, count);
-        // The other direction shall end too.
+        // End the other direction too.
         let _ = server.shutdown(Shutdown::Both);
         if !matches!(fault, Fault::Reset(_)) {
             let _ = client.shutdown(Shutdown::Both);
@@ -267,7 +267,7 @@ fn downstream(mut server: &TcpStream, client: &TcpStream, fault: Fault, count: &
     let mut passed = 0;
     while let Ok(length @ 1..) = server.read(&mut buffer) {
         let bytes = &mut buffer[..length];
-        // Before the client can act on them.
+        // Counted before the client can react to them.
         count.fetch_add(length, SeqCst);
         if !pass(client, bytes, passed, fault) {
             return;
@@ -276,7 +276,7 @@ fn downstream(mut server: &TcpStream, client: &TcpStream, fault: Fault, count: &
     }
 }
 
-/// Whether the connection goes on.
+/// Returns whether the connection continues.
 fn pass(mut client: &TcpStream, bytes: &mut [u8], passed: usize, fault: Fault) -> bool {
     let before = |place: usize| place.saturating_sub(passed).min(bytes.len());
     match fault {
@@ -312,14 +312,14 @@ fn pass(mut client: &TcpStream, bytes: &mut [u8], passed: usize, fault: Fault) -
     }
 }
 
-/// Until the other side has gone, without reading what it says.
+/// Waits until the other side has closed, without reading.
 fn wait_for_end(socket: &TcpStream) {
     let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: one valid pollfd that outlives the call.
     unsafe { libc::poll(&mut poll, 1, 60_000) };
 }
 
-/// The connection is reset once its last owner has let it go.
+/// Makes the connection end with a reset when the last clone of the socket is dropped.
 pub fn reset(socket: &TcpStream) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     set_option(socket, libc::SO_LINGER, &linger);

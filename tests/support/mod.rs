@@ -1,6 +1,6 @@
-//! What the integration tests share.
+//! Shared by the integration tests.
 
-#![allow(dead_code)] // every test program uses its own part of it
+#![allow(dead_code)] // every test program uses a different part
 
 pub mod certificates;
 pub mod child;
@@ -18,7 +18,7 @@ pub mod timeouts;
 use oneaccess::{Client, Config};
 use tenant::Tenant;
 
-/// What a user would write for this tenant.
+/// The configuration for this tenant, as a user would write it.
 pub fn config(tenant: &Tenant) -> Config {
     let (id, secret) = (tenant.client_id(), tenant.client_secret());
     Config::new(&tenant.endpoint(), &id, &secret).ca_file(tenant.ca_file()).proxy(Some(""))

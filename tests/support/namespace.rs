@@ -1,4 +1,4 @@
-//! Child processes with a network, a resolver and system settings of their own.
+//! Child processes with their own network, resolver and system settings.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use super::native::{has, skip};
 
 const UNSHARE: [&str; 5] = ["--map-root-user", "--net", "--mount", "sh", "-c"];
 
-/// Whether this machine lets a test have its own network with packet filters.
+/// Whether tests on this machine can create a network namespace with packet filters.
 pub fn can_have_a_network() -> bool {
     if !has("unshare", "util-linux") || !has("iptables", "iptables") {
         return false;
@@ -21,7 +21,7 @@ pub fn can_have_a_network() -> bool {
     works
 }
 
-/// Runs a child in a network with nothing but a loopback device, after these shell commands.
+/// Runs a child in a new network with only a loopback device, after these shell commands.
 pub fn runner(setup: &str) -> Command {
     let mut command = child::plain();
     command.arg("unshare").args(UNSHARE);
@@ -29,7 +29,7 @@ pub fn runner(setup: &str) -> Command {
     command
 }
 
-/// In such a child.
+/// Runs a shell command; for use in such a child.
 pub fn shell(command: &str) {
     super::native::succeed(Command::new("sh").arg("-ec").arg(command));
 }

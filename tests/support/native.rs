@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 use super::tenant::Tenant;
 
-/// What a static library of Rust needs besides, as the README says.
+/// The libraries that programs must link with the static library, as listed in the README.
 pub const NATIVE_LIBRARIES: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Library {
     Shared,
     Static,
-    /// The program loads it by itself.
+    /// The program loads it with `dlopen`.
     None,
 }
 
@@ -24,8 +24,8 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether the machine has a tool. If not, says so past the harness's capture, and fails where
-/// everything is required.
+/// Whether a tool is installed. If not, reports the test as skipped, or fails it where
+/// `ONEACCESS_REQUIRE_ALL` is set.
 pub fn has(tool: &str, package: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success());
     if !found {
@@ -41,18 +41,18 @@ pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
 
-/// Where `cargo test` put the libraries: beside the test program.
+/// The folder of the test program, where `cargo test` puts the libraries.
 fn built() -> PathBuf {
     let test = std::env::current_exe().expect("the test program");
     test.parent().expect("its folder").to_owned()
 }
 
-/// `target`, above `debug/deps`.
+/// `target`, the folder above `debug/deps`.
 pub fn target_folder() -> PathBuf {
     built().ancestors().nth(2).expect("target").to_owned()
 }
 
-/// Without what cargo tells its children about the package under test.
+/// Removes the variables that `cargo test` sets, which would affect a nested cargo.
 pub fn as_user(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
@@ -62,7 +62,7 @@ pub fn as_user(command: &mut Command) -> &mut Command {
     command
 }
 
-/// `make` at the top, building where the tests were built.
+/// `make` in the root folder, with the build folder of the tests.
 pub fn make() -> Command {
     let mut make = Command::new("make");
     make.current_dir(root()).arg(format!("TARGET_DIR={}", target_folder().display()));
@@ -70,21 +70,21 @@ pub fn make() -> Command {
     make
 }
 
-/// The shared library under the name that programs load.
+/// Copies the shared library under the name that programs load.
 fn put_shared_library(folder: &Path) -> PathBuf {
     let path = folder.join("liboneaccess.so.0");
     std::fs::copy(built().join("liboneaccess.so"), &path).expect("the library");
     path
 }
 
-/// A folder with nothing but `liboneaccess.so.0`.
+/// A folder that contains only `liboneaccess.so.0`.
 pub fn shared_library() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     put_shared_library(folder.path());
     folder
 }
 
-/// A folder with a program and the library it loads.
+/// A compiled program, in a folder with the library that it loads.
 pub struct Program {
     folder: TempDir,
 }
@@ -110,7 +110,7 @@ impl Program {
         Program { folder }
     }
 
-    /// Ends with certainty: some programs ignore SIGTERM when they hang.
+    /// Killed after 120 s with SIGKILL, since some programs ignore SIGTERM when they hang.
     pub fn command(&self) -> Command {
         let mut command = Command::new("timeout");
         command.args(["-s", "KILL", "120"]).arg(self.path());
@@ -133,7 +133,7 @@ impl Program {
     }
 }
 
-/// Gives a program what a user's environment would hold.
+/// Sets the environment variables of a tenant, as a user would.
 pub fn with_tenant<'a>(command: &'a mut Command, tenant: &Tenant) -> &'a mut Command {
     for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(name);
@@ -146,7 +146,7 @@ pub fn with_tenant<'a>(command: &'a mut Command, tenant: &Tenant) -> &'a mut Com
         .env("ONEACCESS_CA_FILE", tenant.ca_file())
 }
 
-/// What it printed; panics with everything it said if it failed.
+/// Runs a command and returns its output; panics with all its output if it failed.
 pub fn succeed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("it starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -1,4 +1,4 @@
-//! nginx on a loopback port, with TLS as good or as bad as a test wants it.
+//! nginx on a loopback port, with any certificate and TLS settings.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::certificates::Identity;
 use super::proxy::Daemon;
 
-/// Answers every request with a token `from-nginx`; `more` are lines of its server block.
+/// Answers every request with the token `from-nginx`; `more` is added to its server block.
 pub fn nginx(identity: &Identity, more: &str) -> Daemon {
     Daemon::start(|folder, port| {
         let (certificate, key) = identity.write(folder, "server");

@@ -1,4 +1,5 @@
-//! Runs a program against a mock tenant, or keeps a tenant running for a shell.
+//! `cargo run --example tenant`: runs a program against a mock tenant, or runs a mock tenant for a
+//! shell.
 
 #[allow(dead_code)] // the integration tests use the rest
 mod tenant;
@@ -12,24 +13,24 @@ use tenant::{Answer, Builder, Tenant};
 const HELP: &str = "\
 Usage: tenant [options] [program [argument...]]
 
-Starts a stand-in OneAccess tenant on loopback and runs the program with ONEACCESS_ENDPOINT,
-ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and ONEACCESS_CA_FILE set for it, and with
-ONEACCESS_TENANT_USERS_URL, the address of a management API that wants a token; ends with the
-program's exit status. Without a program it prints these variables for a shell and stays.
+Starts a mock OneAccess tenant on a loopback port and runs the program with these environment
+variables: ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET, ONEACCESS_CA_FILE, and
+ONEACCESS_TENANT_USERS_URL, the URL of a management API that requires a token. Exits with the exit
+status of the program. Without a program, prints the variables for a shell and keeps running.
 
-  --life SECONDS    how long a token lives (default: 1800)
-  --fresh           a new token for every request (default: the same one until it has expired)
+  --life SECONDS    lifetime of a token (default: 1800)
+  --fresh           issue a new token for every request (default: the same one until it expires)
   --answer STATUS   answer every token request with this HTTP status and an empty body
   --hang            never answer a token request
-  --delay-ms N      answer every token request after so many milliseconds
-  --plain-http      without TLS
+  --delay-ms N      delay the answer to every token request by N milliseconds
+  --plain-http      use http:// instead of https://
   --help            print this text
 ";
 
 fn main() -> ExitCode {
     match parse(std::env::args_os().skip(1)) {
-        Ok(Some(order)) if order.command.is_empty() => stay(order),
-        Ok(Some(order)) => run(order),
+        Ok(Some(options)) if options.command.is_empty() => keep_running(options),
+        Ok(Some(options)) => run(options),
         Ok(None) => {
             print!("{HELP}");
             ExitCode::SUCCESS
@@ -41,13 +42,13 @@ fn main() -> ExitCode {
     }
 }
 
-struct Order {
+struct Options {
     builder: Builder,
     answer: Answer,
     command: Vec<OsString>,
 }
 
-impl Order {
+impl Options {
     fn start(self) -> Tenant {
         let tenant = self.builder.start();
         tenant.always(self.answer);
@@ -55,8 +56,8 @@ impl Order {
     }
 }
 
-/// None: help is wanted.
-fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Order>, String> {
+/// `None` for --help.
+fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
     let mut builder = Tenant::builder();
     let mut answer = Answer::Normal;
     let mut command = Vec::new();
@@ -81,13 +82,13 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Order>,
             }
         }
     }
-    Ok(Some(Order { builder, answer, command }))
+    Ok(Some(Options { builder, answer, command }))
 }
 
 fn number_for(option: Option<&str>, value: Option<OsString>) -> Result<u64, String> {
     let number = value.as_deref().and_then(OsStr::to_str).and_then(|text| text.parse::<u32>().ok());
     let option = option.unwrap_or_default();
-    number.map(u64::from).ok_or_else(|| format!("{option} wants a whole number"))
+    number.map(u64::from).ok_or_else(|| format!("{option} requires a whole number"))
 }
 
 fn variables(tenant: &Tenant) -> [(&'static str, String); 5] {
@@ -100,9 +101,9 @@ fn variables(tenant: &Tenant) -> [(&'static str, String); 5] {
     ]
 }
 
-fn run(mut order: Order) -> ExitCode {
-    let command = std::mem::take(&mut order.command);
-    let tenant = order.start();
+fn run(mut options: Options) -> ExitCode {
+    let command = std::mem::take(&mut options.command);
+    let tenant = options.start();
     let mut child = Command::new(&command[0]);
     child.args(&command[1..]).envs(variables(&tenant)).env_remove("ONEACCESS_CLIENT_SECRET_FILE");
     for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
@@ -121,7 +122,7 @@ fn run(mut order: Order) -> ExitCode {
     }
 }
 
-/// As a shell tells it: a program killed by a signal has the signal's number plus 128.
+/// As in a shell: 128 plus the signal's number for a program that was killed by a signal.
 fn exit_code(status: ExitStatus) -> ExitCode {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
@@ -131,18 +132,18 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.unwrap_or(1) as u8)
 }
 
-fn stay(order: Order) -> ExitCode {
+fn keep_running(options: Options) -> ExitCode {
     signals::block();
-    let tenant = order.start();
+    let tenant = options.start();
     for (name, value) in variables(&tenant) {
         println!("export {name}='{}'", value.replace('\'', r"'\''"));
     }
-    println!("# A tenant listens until Ctrl-C or kill {}.", std::process::id());
+    println!("# The mock tenant runs until Ctrl-C or kill {}.", std::process::id());
     signals::wait();
     ExitCode::SUCCESS
 }
 
-/// Keeps this process alive until it has removed the tenant's files.
+/// Handles signals so that this process can remove the tenant's files before it exits.
 #[cfg(unix)]
 mod signals {
     use std::process::Child;
@@ -150,7 +151,8 @@ mod signals {
 
     static CHILD: AtomicI32 = AtomicI32::new(0);
 
-    /// The child ends by a signal and we after it; a terminal's Ctrl-C has reached both already.
+    /// Lets a signal end the child; this process exits after it. Ctrl-C in a terminal reaches both
+    /// processes, so SIGINT is ignored here; SIGTERM is passed on.
     pub fn leave_to(child: &Child) {
         extern "C" fn ignore(_: i32) {}
         extern "C" fn pass_on(signal: i32) {
@@ -158,14 +160,14 @@ mod signals {
             unsafe { libc::kill(CHILD.load(SeqCst), signal) };
         }
         CHILD.store(child.id() as i32, SeqCst);
-        // SAFETY: both handlers do nothing but what a signal handler may.
+        // SAFETY: both handlers are async-signal-safe.
         unsafe {
             libc::signal(libc::SIGINT, ignore as extern "C" fn(i32) as libc::sighandler_t);
             libc::signal(libc::SIGTERM, pass_on as extern "C" fn(i32) as libc::sighandler_t);
         }
     }
 
-    /// Before any thread starts: threads inherit what is blocked.
+    /// Call this before any thread starts: threads inherit the signal mask.
     pub fn block() {
         // SAFETY: a system call with a set that outlives it.
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &stopping(), std::ptr::null_mut()) };

@@ -16,9 +16,9 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// `prepare` gets a folder and a port, and returns what to run in the foreground.
+    /// `prepare` gets a folder and a port, and returns a command that runs in the foreground.
     pub fn start(prepare: impl Fn(&Path, u16) -> Command) -> Daemon {
-        // Somebody else may take the port in between: then the next one.
+        // Another process may take the free port before the daemon does: then try another port.
         let mut attempts = 0;
         loop {
             let folder = TempDir::new().expect("a folder");
@@ -64,7 +64,7 @@ fn answers(child: &mut Child, port: u16) -> bool {
     false
 }
 
-/// With these lines besides the port: `BasicAuth user password`, `Filter file`…
+/// `more`: additional lines of its configuration, such as `BasicAuth user password`.
 pub fn tinyproxy(more: &str) -> Daemon {
     Daemon::start(|folder, port| {
         let file = folder.join("tinyproxy.conf");
@@ -77,7 +77,7 @@ pub fn tinyproxy(more: &str) -> Daemon {
     })
 }
 
-/// With these lines of access rules.
+/// `rules`: its access rules.
 pub fn squid(rules: &str) -> Daemon {
     Daemon::start(|folder, port| {
         let file = folder.join("squid.conf");
@@ -88,7 +88,7 @@ pub fn squid(rules: &str) -> Daemon {
              coredump_dir {here}\npinger_enable off\nworkers 1\nnetdb_filename none\n"
         );
         fs::write(&file, text).expect("a file");
-        // Its helpers run as another user.
+        // Its helper processes run as another user.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         fs::set_permissions(folder, open).expect("permissions");
         let mut command = Command::new("squid");
@@ -105,7 +105,7 @@ pub fn microsocks(arguments: &[&str]) -> Daemon {
     })
 }
 
-/// SOCKS 4, 4a and 5, without passwords.
+/// SOCKS 4, 4a and 5, without authentication.
 pub fn dante() -> Daemon {
     Daemon::start(|folder, port| {
         let file = folder.join("danted.conf");
@@ -121,7 +121,7 @@ pub fn dante() -> Daemon {
     })
 }
 
-/// As `has`, for programs that do not know --version.
+/// Like `has`, for programs without a --version option.
 pub fn installed(program: &str, package: &str) -> bool {
     let mut which = Command::new("sh");
     let found = which.arg("-c").arg(format!("command -v {program}")).output();
@@ -132,7 +132,7 @@ pub fn installed(program: &str, package: &str) -> bool {
     found
 }
 
-/// TLS with this certificate, in front of another port.
+/// Accepts TLS with this certificate and forwards the connection to another port.
 pub fn stunnel(certificate: &Path, key: &Path, to: u16) -> Daemon {
     Daemon::start(|folder, port| {
         let file = folder.join("stunnel.conf");

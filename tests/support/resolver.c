@@ -1,6 +1,6 @@
-/* Loaded before libc, replaces the lookup of names: waits FAKE_LOOKUP_MS, then answers with the
- * addresses in FAKE_ADDRESSES. With FAKE_CONNECT_ERRNO it replaces connect() too, which then fails
- * at once with that error. */
+/* Preloaded before libc, replaces getaddrinfo(): waits FAKE_LOOKUP_MS milliseconds, then returns the
+ * addresses in FAKE_ADDRESSES. With FAKE_CONNECT_ERRNO, connect() fails immediately with that
+ * error. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How often connect() was called. */
+/* Number of calls of connect(). */
 int fake_connects;
 
 int connect(int socket, const struct sockaddr *address, socklen_t length)
@@ -25,7 +25,7 @@ int connect(int socket, const struct sockaddr *address, socklen_t length)
     return syscall(SYS_connect, socket, address, length);
 }
 
-static struct addrinfo *one(const char *text)
+static struct addrinfo *new_address(const char *text)
 {
     struct sockaddr_in *address = calloc(1, sizeof *address);
     struct addrinfo *info = calloc(1, sizeof *info);
@@ -52,7 +52,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     struct addrinfo **end = res;
     *end = NULL;
     while ((word = strsep(&rest, " ")) != NULL) {
-        *end = one(word);
+        *end = new_address(word);
         end = &(*end)->ai_next;
     }
     free(list);

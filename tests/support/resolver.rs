@@ -1,4 +1,4 @@
-//! A name lookup that does what a test wants, in a child process.
+//! Replaces the name lookup of a child process.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::child;
 use super::native::{root, succeed};
 
-/// Compiled once per test; the library must outlive the child.
+/// Compiled once per test. Keep it until the child has exited.
 pub struct Resolver {
     folder: TempDir,
 }
@@ -22,7 +22,7 @@ impl Resolver {
         Resolver { folder }
     }
 
-    /// Every name is looked up for so long and has these addresses.
+    /// Every name lookup takes this long and returns these addresses.
     pub fn runner(&self, lookup_ms: u32, addresses: &str) -> Command {
         let mut command = child::plain();
         command.env("LD_PRELOAD", self.folder.path().join("resolver.so"));
@@ -30,7 +30,7 @@ impl Resolver {
         command
     }
 
-    /// Every connect fails at once with this error of the system, and is counted.
+    /// Every `connect` fails immediately with this error number, and is counted.
     pub fn failing_connect(&self, errno: i32) -> Command {
         let mut command = self.runner(0, "127.0.0.1");
         command.env("FAKE_CONNECT_ERRNO", errno.to_string());
@@ -38,7 +38,7 @@ impl Resolver {
     }
 }
 
-/// In such a child.
+/// Number of calls of `connect`; for use in such a child.
 pub fn connects() -> i32 {
     // SAFETY: the symbol is an int of the library that was loaded before libc.
     unsafe {

@@ -1,10 +1,10 @@
-//! Pseudo-random test input: the same for the same seed.
+//! Pseudo-random test input, reproducible by its seed.
 
 /// SplitMix64.
 pub struct Rng(u64);
 
 impl Rng {
-    /// `ONEACCESS_SEED` chooses another sequence.
+    /// The environment variable `ONEACCESS_SEED` replaces the seed.
     pub fn new(seed: u64) -> Rng {
         let chosen = std::env::var("ONEACCESS_SEED").ok().and_then(|text| text.parse().ok());
         Rng(chosen.unwrap_or(seed))
@@ -26,7 +26,7 @@ impl Rng {
         from[self.below(from.len())]
     }
 
-    /// Changes some bytes: puts words in, takes ranges out, doubles them, flips bits.
+    /// Changes some bytes: inserts words, replaces or duplicates ranges, flips bits.
     pub fn mutated(&mut self, seed: &[u8], words: &[&[u8]]) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..=self.below(3) {

@@ -1,5 +1,5 @@
-//! A loopback server which behaves like a OneAccess tenant, in this process.
-//! Its certificates, credentials and tokens are made anew at every start.
+//! The mock tenant: a loopback server in this process that behaves like a OneAccess tenant. Each one
+//! has its own certificates, credentials and tokens.
 
 mod answer;
 mod certificates;
@@ -26,7 +26,7 @@ use connection::{Connection, Then};
 pub use request::Request;
 use token_endpoint::TokenEndpoint;
 
-/// Settings of a tenant that is not yet running.
+/// Settings of a mock tenant.
 pub struct Builder {
     token_endpoint: TokenEndpoint,
     address: SocketAddr,
@@ -42,7 +42,7 @@ impl Builder {
         Builder {
             token_endpoint: TokenEndpoint {
                 client_id: random_hex(12),
-                // With punctuation that a form has to encode.
+                // With characters that form encoding must escape.
                 client_secret: format!("{}+/=&%:{}", random_hex(8), random_hex(8)),
                 life: Duration::from_secs(1800),
                 ..TokenEndpoint::default()
@@ -68,19 +68,19 @@ impl Builder {
         self
     }
 
-    /// How long a token lives. Default: 1800 s.
+    /// Lifetime of each token. Default: 1800 s.
     pub fn life(mut self, life: Duration) -> Builder {
         self.token_endpoint.life = life;
         self
     }
 
-    /// Holds back every token answer for so long, as `Answer::Delayed` does. Default: zero.
+    /// Delays every token response, as `Answer::Delayed` does. Default: zero.
     pub fn delay(mut self, delay: Duration) -> Builder {
         self.token_endpoint.delay = delay;
         self
     }
 
-    /// A new token for every request. Default: the same one until it has expired.
+    /// Issues a new token for every request. Default: the same token until it has expired.
     pub fn fresh_token_every_time(mut self) -> Builder {
         self.token_endpoint.fresh_token_every_time = true;
         self
@@ -97,7 +97,7 @@ impl Builder {
         self
     }
 
-    /// Accepts only clients with a certificate of this tenant's CA.
+    /// Accepts only clients that present a certificate signed by this tenant's CA.
     pub fn require_client_certificate(mut self) -> Builder {
         self.require_client_certificate = true;
         self
@@ -108,13 +108,13 @@ impl Builder {
         self
     }
 
-    /// What the server's certificate says; this tenant's CA signs it. Default: the loopback names.
+    /// The server certificate, to be signed by this tenant's CA. Default: for the loopback names.
     pub fn certificate(mut self, certificate: CertificateParams) -> Builder {
         self.certificate = certificate;
         self
     }
 
-    /// Replaces the server's whole side of TLS; the other TLS settings then mean nothing.
+    /// Replaces the TLS configuration of the server; the other TLS settings are then ignored.
     pub fn server_config(mut self, server_config: ServerConfig) -> Builder {
         self.server_config = Some(server_config);
         self
@@ -187,7 +187,7 @@ impl Tenant {
         }
     }
 
-    /// The management API, which wants a live token.
+    /// The URL of a management API that requires a valid token.
     pub fn users_url(&self) -> String {
         self.endpoint() + token_endpoint::USERS_PATH
     }
@@ -212,13 +212,13 @@ impl Tenant {
         self.files.path().join("ca.pem")
     }
 
-    /// A client certificate of this tenant's CA and its key, both PEM; no other tenant accepts it.
+    /// A client certificate signed by this tenant's CA, and its key, both PEM.
     pub fn client_certificate_files(&self) -> (PathBuf, PathBuf) {
         let directory = self.files.path();
         (directory.join("client.pem"), directory.join("client.key"))
     }
 
-    /// Token requests so far, of whatever method, counted once head and body were read.
+    /// Number of token requests so far, with any HTTP method. Counted when the body has been read.
     pub fn requests(&self) -> usize {
         self.token_endpoint().requests
     }
@@ -228,7 +228,7 @@ impl Tenant {
         self.token_endpoint().log.back().cloned()
     }
 
-    /// The token requests, oldest first; the latest ten thousand are kept.
+    /// The last 10 000 token requests, oldest first.
     pub fn requests_log(&self) -> Vec<Request> {
         self.token_endpoint().log.iter().cloned().collect()
     }
@@ -243,7 +243,7 @@ impl Tenant {
         self.token_endpoint().management_calls
     }
 
-    /// Requests to paths where only the web portal answers.
+    /// Requests to any other path, where a real tenant serves the web portal.
     pub fn portal_calls(&self) -> usize {
         self.token_endpoint().portal_calls
     }
@@ -261,44 +261,44 @@ impl Tenant {
         self.shared.handshakes_resumed.load(SeqCst)
     }
 
-    /// Queues an answer; each token request, or connection, takes one.
+    /// Queues an answer for one token request or connection.
     pub fn next(&self, answer: Answer) {
         self.token_endpoint().queue.push_back(answer);
     }
 
-    /// What happens from now on whenever nothing is queued.
+    /// Sets the answer that is used while nothing is queued.
     pub fn always(&self, answer: Answer) {
         self.token_endpoint().standing = answer;
     }
 
-    /// Forgets every `next` and `always`.
+    /// Discards all answers set by `next` and `always`.
     pub fn normal(&self) {
         let mut token_endpoint = self.token_endpoint();
         token_endpoint.queue.clear();
         token_endpoint.standing = Answer::Normal;
     }
 
-    /// The token given out last, unless it has expired or was revoked.
+    /// The last issued token, unless it has expired or was revoked.
     pub fn current_token(&self) -> Option<String> {
         self.token_endpoint().current_token()
     }
 
-    /// The management API refuses the current token from now on; the next request gets another.
+    /// Revokes the current token: the management API rejects it, and the next request gets a new one.
     pub fn revoke(&self) {
         self.token_endpoint().revoke();
     }
 
-    /// Every token given out so far has expired.
+    /// Makes every issued token expire now.
     pub fn expire_now(&self) {
         self.token_endpoint().expire_now();
     }
 
-    /// A reset: the old secret stops working at once, tokens live on.
+    /// Replaces the client secret, as a reset in the console does; issued tokens remain valid.
     pub fn set_client_secret(&self, client_secret: &str) {
         self.token_endpoint().client_secret = client_secret.into();
     }
 
-    /// Ends all connections, idle ones too, as a restarted server does; new ones are welcome.
+    /// Closes all connections, as a restarted server does. New ones are accepted.
     pub fn close_connections(&self) {
         for socket in self.shared.open.lock().unwrap().values() {
             let _ = socket.shutdown(Shutdown::Both);
@@ -313,7 +313,7 @@ impl Tenant {
 impl Drop for Tenant {
     fn drop(&mut self) {
         self.shared.stopping.store(true, SeqCst);
-        // A connection wakes the acceptor, which then sees that it shall stop.
+        // A connection wakes the accepting thread, which then sees `stopping`.
         if TcpStream::connect(self.address).is_ok() {
             let _ = self.acceptor.take().map(JoinHandle::join);
         }
@@ -325,7 +325,7 @@ impl Drop for Tenant {
     }
 }
 
-/// What the tenant's threads and its owner look at.
+/// Shared by the tenant and its threads.
 #[derive(Default)]
 struct Shared {
     tls: Option<Arc<ServerConfig>>,
@@ -360,14 +360,14 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             return;
         }
         match socket {
-            Ok(socket) => welcome(shared, Arc::new(socket)),
-            // No file descriptor left, most likely: wait for one.
+            Ok(socket) => serve_in_thread(shared, Arc::new(socket)),
+            // Probably out of file descriptors: wait until one is closed.
             Err(_) => thread::sleep(Duration::from_millis(10)),
         }
     }
 }
 
-fn welcome(shared: &Arc<Shared>, socket: Arc<TcpStream>) {
+fn serve_in_thread(shared: &Arc<Shared>, socket: Arc<TcpStream>) {
     let number = shared.connections.fetch_add(1, SeqCst);
     shared.open.lock().unwrap().insert(number, Arc::clone(&socket));
     let scripted = shared.token_endpoint.lock().unwrap().scripted(true);
@@ -375,7 +375,7 @@ fn welcome(shared: &Arc<Shared>, socket: Arc<TcpStream>) {
     let serve = move || {
         let mut connection = Connection::new(socket);
         let then = match scripted {
-            Some(answer) => connection.give(answer, false),
+            Some(answer) => connection.write_answer(answer, false),
             None => thread_shared.serve(&mut connection),
         };
         connection.finish(then.unwrap_or(Then::Cut));

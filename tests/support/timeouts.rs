@@ -1,4 +1,4 @@
-//! What it means that a call ends in time.
+//! Checks that calls end within their timeout, or when their client is closed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,15 +8,15 @@ use oneaccess::{Client, Config, ErrorKind};
 
 use super::tenant::Tenant;
 
-/// The promise is 100 ms; the rest is for a machine that is busy with other tests.
+/// How late a call may end: the promised 100 ms, and 200 ms for a machine busy with other tests.
 pub const SLACK: Duration = Duration::from_millis(300);
 
 pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What a call gave, and how long it took, less the time by which the machine delayed a thread that
-/// only sleeps meanwhile: on a busy machine that much is not the call's doing.
+/// The result of a call, and how long it took. The delays of a thread that only sleeps meanwhile are
+/// subtracted: on a busy machine they are not the fault of the call.
 pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -38,14 +38,14 @@ pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
     })
 }
 
-/// The tenant, behind another port of loopback.
+/// The configuration for a tenant that is reached through another loopback port.
 pub fn to_port(tenant: &Tenant, port: u16) -> Config {
     let (id, secret) = (tenant.client_id(), tenant.client_secret());
     let endpoint = format!("localhost:{port}");
     Config::new(&endpoint, &id, &secret).ca_file(tenant.ca_file()).proxy(Some(""))
 }
 
-/// A call of this client ends with TIMEOUT after `limit`, and says so in these words.
+/// Checks that a call ends with TIMEOUT after `limit`, with a message that contains `says`.
 pub fn ends_in_time(config: &Config, limit: Duration, says: &str) {
     let client = Client::new(config).expect("a client");
     let start = Instant::now();
@@ -59,14 +59,14 @@ pub fn ends_in_time(config: &Config, limit: Duration, says: &str) {
     assert!(took < limit + SLACK, "{took:?} of {limit:?}: {error}");
 }
 
-/// The form is some 190 KB long with it, more than sockets take unasked.
+/// With this secret the form has 190 KB, more than fits into the buffers of a socket.
 pub fn with_a_large_secret(config: Config, folder: &tempfile::TempDir) -> Config {
     let path = folder.path().join("secret");
     std::fs::write(&path, "%".repeat(64 << 10)).expect("a file");
     config.client_secret_file(path)
 }
 
-/// Signals rain on this thread from now on; their handler does not restart system calls.
+/// From now on sends signals to this thread continuously; they interrupt its system calls.
 pub fn storm() {
     extern "C" fn ignore(_: i32) {}
     // SAFETY: the handler does nothing; the structure outlives the call.
@@ -87,12 +87,13 @@ pub fn storm() {
     });
 }
 
-/// A call that stalls ends soon after its client was closed.
+/// Checks that a stalled call ends soon after its client is closed.
 pub fn closes_promptly(config: &Config) {
     closes_within(SLACK, config);
 }
 
-/// The system's connect cannot be interrupted: it is made in rounds of three seconds at most.
+/// The same for a call in `connect`, which cannot be interrupted: it ends after at most 3 s, when the
+/// library looks whether the client is closed before it connects again.
 pub fn closes_with_its_round(config: &Config) {
     closes_within(ms(3000) + SLACK, config);
 }

@@ -1,9 +1,9 @@
 use std::time::{Duration, SystemTime};
 
-/// What the tenant does with a token request or, where the name says so, with a connection.
+/// How the mock tenant answers a token request; `…AtAccept` and `StallHandshake`: a connection.
 #[derive(Clone, Debug, Default)]
 pub enum Answer {
-    /// As the real server: a token, or the refusal that the request deserves.
+    /// As the real server: a token, or the error for this request.
     #[default]
     Normal,
     /// Date, Content-Length and Connection are added unless `headers` names them.
@@ -12,26 +12,26 @@ pub enum Answer {
         headers: Vec<(String, String)>,
         body: Vec<u8>,
     },
-    /// These bytes instead of an HTTP answer, then a clean close.
+    /// Sends these bytes instead of an HTTP response, then closes cleanly.
     Raw(Vec<u8>),
-    /// Never answers; ends when the client goes or the tenant is dropped.
+    /// Never answers. Ends when the client disconnects or the tenant is dropped.
     Hang,
-    /// Another answer, decided when the request arrives and held back for so long.
+    /// Another answer, decided when the request arrives and sent after this delay.
     Delayed(Duration, Box<Answer>),
-    /// These bytes one by one, each followed by a pause, then a clean close.
+    /// Sends these bytes one by one, each followed by a pause, then closes cleanly.
     Drip {
         bytes: Vec<u8>,
         every: Duration,
     },
-    /// These bytes, then the end of the connection without TLS's close_notify.
+    /// Sends these bytes, then closes without TLS's close_notify.
     Cut {
         bytes: Vec<u8>,
     },
-    /// A TCP reset once the request has been read.
+    /// Resets the TCP connection after reading the request.
     Reset,
     ResetAtAccept,
     CloseAtAccept,
-    /// Accepts the connection and never speaks TLS.
+    /// Accepts the connection and never answers the TLS handshake.
     StallHandshake,
 }
 
@@ -60,7 +60,7 @@ impl Answer {
         Answer::Delayed(delay, Box::new(self))
     }
 
-    /// Adds a header to a `Status`; any other answer has none and stays as it is.
+    /// Adds a header to a `Status`; other answers are unchanged.
     pub fn header(mut self, name: &str, value: &str) -> Answer {
         if let Answer::Status { headers, .. } = &mut self {
             headers.push((name.into(), value.into()));
@@ -94,7 +94,7 @@ pub(super) fn add_default_headers(
     }
 }
 
-/// Without a reason phrase, as today's Java servers write it.
+/// Without a reason phrase, as current Java servers write it.
 pub(super) fn render(status: u16, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {status} \r\n").into_bytes();
     for (name, value) in headers {

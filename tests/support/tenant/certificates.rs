@@ -1,4 +1,4 @@
-//! A CA that lives as long as its tenant, and what it signs.
+//! The CA of one mock tenant, and the certificates that it signs.
 
 use std::fs;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub fn new() -> Authority {
-        let mut params = named("Stand-in tenant CA", &[]);
+        let mut params = named("Mock tenant CA", &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Authority(CertifiedIssuer::self_signed(params, new_key()).expect("a CA certificate"))
@@ -45,7 +45,7 @@ impl Authority {
 
     /// ca.pem, client.pem and client.key, in a new directory.
     pub fn write_files(&self) -> TempDir {
-        let params = named("Stand-in tenant client", &[]);
+        let params = named("Mock tenant client", &[]);
         let (certificate, key) = self.sign(params, ExtendedKeyUsagePurpose::ClientAuth);
         let directory = tempfile::Builder::new().prefix("oneaccess-tenant-").tempdir();
         let directory = directory.expect("a temporary directory");
@@ -64,7 +64,7 @@ impl Authority {
         mut params: CertificateParams,
         usage: ExtendedKeyUsagePurpose,
     ) -> (Certificate, KeyPair) {
-        // Strict verifiers, Python's for one, ask for it.
+        // Strict verifiers, such as Python's, require it.
         params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![usage];
         let key = new_key();
@@ -74,7 +74,7 @@ impl Authority {
 }
 
 pub fn for_loopback() -> CertificateParams {
-    named("Stand-in tenant", &["localhost", "127.0.0.1", "::1"])
+    named("Mock tenant", &["localhost", "127.0.0.1", "::1"])
 }
 
 fn named(common_name: &str, hosts: &[&str]) -> CertificateParams {

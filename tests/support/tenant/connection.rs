@@ -1,4 +1,4 @@
-//! One TCP connection: bytes to requests, answers to bytes, and every way to end.
+//! One TCP connection: parses requests, writes answers, and ends in every way a test needs.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,7 +10,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use super::answer::{Answer, add_default_headers, find_header, render};
 use super::request::{BODY_LIMIT, HEAD_LIMIT, Request, invalid};
 
-/// What becomes of a connection after an answer.
+/// What happens to the connection after an answer.
 #[derive(PartialEq)]
 pub enum Then {
     Continue,
@@ -46,11 +46,11 @@ impl Connection {
             then = match self.read_request() {
                 Ok(Some(request)) => {
                     let keep_alive = request.keep_alive;
-                    self.give(answer_to(request), keep_alive)?
+                    self.write_answer(answer_to(request), keep_alive)?
                 }
                 Ok(None) => Then::Close,
                 Err(error) if error.kind() == ErrorKind::InvalidData => {
-                    self.give(Answer::html(400, &error.to_string()), false)?
+                    self.write_answer(Answer::html(400, &error.to_string()), false)?
                 }
                 Err(error) => return Err(error),
             };
@@ -58,7 +58,7 @@ impl Connection {
         Ok(then)
     }
 
-    /// None: the client has closed the connection instead.
+    /// `None` if the client has closed the connection.
     fn read_request(&mut self) -> io::Result<Option<Request>> {
         self.socket.set_read_timeout(None)?;
         let (mut request, head_length, body_length) = loop {
@@ -81,7 +81,7 @@ impl Connection {
         Ok(Some(request))
     }
 
-    pub fn give(&mut self, answer: Answer, keep_alive: bool) -> io::Result<Then> {
+    pub fn write_answer(&mut self, answer: Answer, keep_alive: bool) -> io::Result<Then> {
         match answer {
             Answer::Normal => unreachable!("decided when the request arrived"),
             Answer::Status { status, mut headers, body } => {
@@ -94,26 +94,26 @@ impl Connection {
             }
             Answer::Raw(bytes) => self.send(&bytes).map(|()| Then::Close),
             Answer::Delayed(delay, answer) => {
-                self.hold(Some(delay))?;
-                self.give(*answer, keep_alive)
+                self.wait(Some(delay))?;
+                self.write_answer(*answer, keep_alive)
             }
             Answer::Drip { bytes, every } => {
                 for byte in bytes {
                     self.send(&[byte])?;
-                    self.hold(Some(every))?;
+                    self.wait(Some(every))?;
                 }
                 Ok(Then::Close)
             }
             Answer::Cut { bytes } => self.send(&bytes).map(|()| Then::Cut),
             Answer::CloseAtAccept => Ok(Then::Cut),
             Answer::Reset | Answer::ResetAtAccept => Ok(Then::Reset),
-            Answer::Hang | Answer::StallHandshake => self.hold(None).map(|()| Then::Cut),
+            Answer::Hang | Answer::StallHandshake => self.wait(None).map(|()| Then::Cut),
         }
     }
 
-    /// Waits, for ever if no pause is given; fails as soon as the client goes or the socket is shut
-    /// down.
-    fn hold(&mut self, pause: Option<Duration>) -> io::Result<()> {
+    /// Waits for this time, or forever if it is `None`. Fails as soon as the client disconnects or the
+    /// socket is shut down.
+    fn wait(&mut self, pause: Option<Duration>) -> io::Result<()> {
         let until = pause.and_then(|pause| Instant::now().checked_add(pause));
         loop {
             let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -156,7 +156,7 @@ impl Connection {
         }
     }
 
-    /// A reset goes out once the last owner of the socket has let it go.
+    /// The reset is sent when the last clone of the socket is dropped.
     pub fn finish(&mut self, then: Then) {
         let mut socket = &*self.socket;
         if then == Then::Reset {
@@ -167,7 +167,8 @@ impl Connection {
             let _ = tls.write_tls(&mut socket);
         }
         let _ = socket.shutdown(Shutdown::Write);
-        // Closing with bytes unread is a reset, which destroys what the client has yet to read.
+        // Closing a socket with unread bytes resets the connection, and the client could lose the
+        // answer: read the rest first.
         let _ = socket.set_read_timeout(Some(Duration::from_secs(1)));
         let _ = io::copy(&mut socket.take(BODY_LIMIT as u64), &mut io::sink());
     }

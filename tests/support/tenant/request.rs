@@ -9,16 +9,16 @@ use super::answer::find_header;
 pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;
 
-/// A request as it came over the wire.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     /// With the query string, if there was one.
     pub path: String,
-    /// In the order and case of the wire.
+    /// In the order and case in which they were received.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// When its last byte had been read.
+    /// When the last byte was read.
     pub received_at: Instant,
     pub(super) keep_alive: bool,
 }
@@ -28,7 +28,7 @@ impl Request {
         find_header(&self.headers, name)
     }
 
-    /// The body's form fields, decoded, in their order.
+    /// The form fields in the body, decoded, in their order.
     pub fn form(&self) -> Vec<(String, String)> {
         let body = String::from_utf8_lossy(&self.body).replace('+', " ");
         let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -43,7 +43,7 @@ impl Request {
         form.find(|(field, _)| field == name).map(|(_, value)| value)
     }
 
-    /// Client id and secret of an HTTP Basic header, if there is one that can be read.
+    /// Client id and secret in a valid HTTP Basic header.
     pub fn basic_credentials(&self) -> Option<(String, String)> {
         let encoded = self.header("Authorization")?.strip_prefix("Basic ")?;
         let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
@@ -51,7 +51,8 @@ impl Request {
         Some((client_id.into(), client_secret.into()))
     }
 
-    /// A request still without its body, the lengths of head and body; None: bytes are missing.
+    /// The request without its body, the length of the head and the length of the body; `None` if the
+    /// head is incomplete.
     pub(super) fn parse_head(received: &[u8]) -> io::Result<Option<(Request, usize, usize)>> {
         let mut headers = [httparse::EMPTY_HEADER; 100];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -80,7 +81,7 @@ impl Request {
 
     fn body_length(&self) -> io::Result<usize> {
         if self.header("Transfer-Encoding").is_some() {
-            return Err(invalid("Content-Length is wanted"));
+            return Err(invalid("Content-Length is required"));
         }
         match self.header("Content-Length").unwrap_or("0").parse() {
             Ok(length) if length <= BODY_LIMIT => Ok(length),

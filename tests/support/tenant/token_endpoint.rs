@@ -1,4 +1,4 @@
-//! What a OneAccess tenant knows and decides; nothing here touches the network.
+//! The token endpoint and a management API of the mock tenant, without the network.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -34,12 +34,12 @@ pub struct TokenEndpoint {
     pub management_calls: usize,
     pub portal_calls: usize,
     pub current: Option<Token>,
-    /// Every token that the management API accepts, and until when.
-    pub live: HashMap<String, Instant>,
+    /// The tokens that the management API accepts, and when each expires.
+    pub valid: HashMap<String, Instant>,
 }
 
 impl TokenEndpoint {
-    /// The scripted answer whose turn it is, if it is one for a connection, or for a request.
+    /// The next scripted answer, if it is for a connection (or else for a request, if `false`).
     pub fn scripted(&mut self, for_a_connection: bool) -> Option<Answer> {
         let fits = |answer: &Answer| answer.is_for_a_connection() == for_a_connection;
         match self.queue.front() {
@@ -69,13 +69,13 @@ impl TokenEndpoint {
 
     pub fn revoke(&mut self) {
         if let Some(token) = self.current.take() {
-            self.live.remove(&token.access_token);
+            self.valid.remove(&token.access_token);
         }
     }
 
     pub fn expire_now(&mut self) {
         self.current = None;
-        self.live.clear();
+        self.valid.clear();
     }
 
     fn answer_token_request(&mut self, request: Request) -> Answer {
@@ -94,13 +94,13 @@ impl TokenEndpoint {
 
     fn decide(&mut self, answer: Answer, request: &Request) -> Answer {
         match answer {
-            Answer::Normal => self.refusal(request).unwrap_or_else(|| self.token()),
+            Answer::Normal => self.request_error(request).unwrap_or_else(|| self.token()),
             Answer::Delayed(delay, answer) => self.decide(*answer, request).delayed(delay),
             answer => answer,
         }
     }
 
-    fn refusal(&self, request: &Request) -> Option<Answer> {
+    fn request_error(&self, request: &Request) -> Option<Answer> {
         if request.method != "POST" {
             let page = "<!DOCTYPE html><html><body>Method not allowed</body></html>";
             return Some(Answer::html(405, page).header("Allow", "POST"));
@@ -110,7 +110,7 @@ impl TokenEndpoint {
             let message = format!("Content type '{content_type}' not supported");
             return Some(vendor_error("COMMON.0001", &message));
         }
-        self.refusal_of_client(request).or_else(|| match request.form_field("grant_type") {
+        self.client_error(request).or_else(|| match request.form_field("grant_type") {
             Some(grant_type) if grant_type == "client_credentials" => None,
             Some(grant_type) => {
                 let message = format!("Unsupported grant type: {grant_type}");
@@ -120,7 +120,7 @@ impl TokenEndpoint {
         })
     }
 
-    fn refusal_of_client(&self, request: &Request) -> Option<Answer> {
+    fn client_error(&self, request: &Request) -> Option<Answer> {
         let in_form = (request.form_field("client_id"), request.form_field("client_secret"));
         let (client_id, client_secret) = match (request.header("Authorization"), in_form) {
             (None, (id, secret)) => (id.unwrap_or_default(), secret.unwrap_or_default()),
@@ -145,8 +145,8 @@ impl TokenEndpoint {
             id_token: format!("{}.{}.{}", random_hex(12), random_hex(48), random_hex(24)),
             expires_at: now + self.life,
         });
-        self.live.retain(|_, expires_at| now < *expires_at);
-        self.live.insert(token.access_token.clone(), token.expires_at);
+        self.valid.retain(|_, expires_at| now < *expires_at);
+        self.valid.insert(token.access_token.clone(), token.expires_at);
         let body = json!({
             "access_token": token.access_token,
             "token_type": "bearer",
@@ -161,7 +161,7 @@ impl TokenEndpoint {
     fn users(&self, request: &Request) -> Answer {
         let authorization = request.header("Authorization").unwrap_or_default();
         let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
-        match self.live.get(token) {
+        match self.valid.get(token) {
             Some(expires_at) if Instant::now() < *expires_at => {
                 let zhang = json!({"user_id": "1", "user_name": "zhangsan", "name": "张三"});
                 let li = json!({"user_id": "2", "user_name": "lisi", "name": "李四"});
