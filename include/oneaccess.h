@@ -193,7 +193,7 @@ int32_t oneaccess_version_number(void);
  * endpoint: `host`, `host:port`, `https://host/`, or the whole token URL as the OneAccess
  * console shows it. `http://` is accepted for loopback hosts only.
  *
- * client_secret: may be NULL if oneaccess_config_set_client_secret_file() is called too.
+ * client_secret: may be NULL if the setting client_secret_file is set.
  *
  * Returns NULL only after a bug in this library.
  */
@@ -203,29 +203,55 @@ oneaccess_config *oneaccess_config_new(const char *endpoint,
 
 /**
  * Creates a configuration from environment variables: ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID,
- * and either ONEACCESS_CLIENT_SECRET or ONEACCESS_CLIENT_SECRET_FILE; optionally
- * ONEACCESS_CA_FILE. An empty variable counts as unset. Missing variables are reported by
- * oneaccess_client_new().
+ * ONEACCESS_CLIENT_SECRET, and ONEACCESS_ with the name in capitals for each setting of
+ * oneaccess_config_set(), for example ONEACCESS_CLIENT_SECRET_FILE or ONEACCESS_TIMEOUT_MS. An empty
+ * variable counts as unset; an empty ONEACCESS_PROXY means no proxy. What is missing or invalid is
+ * reported by oneaccess_client_new().
  *
  * Returns NULL only after a bug in this library.
  */
 oneaccess_config *oneaccess_config_new_from_env(void);
 
 /**
- * Reads the client secret from this file. The file is read again before every request, so that a
- * rotated secret is used without a restart. Replaces the secret given to oneaccess_config_new().
+ * Sets the setting `name` to `value`; NULL sets it back to its default. Numbers are decimal,
+ * booleans `true`, `false`, `1` or `0`, paths are used as they are. An unknown name and a value that
+ * is not allowed are reported by oneaccess_client_new(), with the nearest known name, or with what
+ * is allowed. The settings:
  *
- * It must be a regular file of UTF-8 text of at most 64 KiB. A byte order mark at its start and
- * one line break at its end are ignored. Default: NULL, no file.
+ * - client_secret_file: Path of a file that holds the client secret, instead of the secret itself.
+ *   It is read again before every request, so that a rotated secret is used without a restart.
+ *   UTF-8 text of at most 64 KiB; a byte order mark at its start and one line break at its end
+ *   are not part of the secret. Default: none.
+ * - basic_auth: true: sends the credentials as HTTP Basic authentication instead of form fields,
+ *   as they are (RFC 7617), which OneAccess expects, and not form-encoded first (RFC 6749,
+ *   section 2.3.1). true or false. Default: false.
+ * - timeout_ms: How long a whole call may take, in milliseconds: name lookup, connection, TLS, the
+ *   answer, retries and waiting for other callers. 1 to 86400000. Default: 30000.
+ * - expiry_margin_s: How long before its expiry a token counts as stale, in seconds, since it may
+ *   expire on its way to the API. 0 to 86400, but never more than half of the token's lifetime.
+ *   Default: 30, or a twentieth of the lifetime if that is less.
+ * - ca_file: Path of a PEM file, at most 16 MiB, whose certificates are trusted besides the
+ *   operating system's roots: for a tenant with a private CA. There is no way to switch
+ *   verification off. Default: none.
+ * - system_roots: true: trusts the operating system's roots, or those that SSL_CERT_FILE and
+ *   SSL_CERT_DIR name instead. false: only ca_file. true or false. Default: true.
+ * - client_certificate_file: Path of a PEM file with the certificate, and its intermediate
+ *   certificates, that is shown to servers which ask for one (mutual TLS); needs
+ *   client_key_file. Default: none.
+ * - client_key_file: Path of a PEM file with the private key of client_certificate_file: PKCS #8,
+ *   PKCS #1 or SEC 1, not encrypted. Default: none.
+ * - proxy: URL of the proxy: http://, https://, socks4://, socks4a://, socks5:// or socks5h://,
+ *   with user:password@ if the proxy wants them, percent-encoded. Empty: no proxy. Default: the
+ *   proxy that the environment names when the client is made (https_proxy, HTTPS_PROXY,
+ *   all_proxy, ALL_PROXY; no_proxy, NO_PROXY), by the rules of curl 7.88; beyond them, an entry
+ *   of no_proxy may have a port, * may stand among others, and IPv6 addresses may have brackets.
+ * - headers: Headers for every request, as `Name: value`, one a line; for example X-tenant-id.
+ *   Visible ASCII and blanks, at most 32 KiB together; not those that the library sets itself:
+ *   Host, Authorization, Content-* and those that govern the connection. Default: none.
  */
-void oneaccess_config_set_client_secret_file(oneaccess_config *config, const char *path);
-
-/**
- * If on is not 0, sends client id and secret as HTTP Basic authentication instead of form
- * fields: unencoded (RFC 7617), as OneAccess expects, and not form-encoded first (RFC 6749,
- * section 2.3.1). Default: 0, form fields.
- */
-void oneaccess_config_set_basic_auth(oneaccess_config *config, int32_t on);
+void oneaccess_config_set(oneaccess_config *config,
+                          const char *name,
+                          const char *value);
 
 /**
  * Adds a header to every request, for example X-tenant-id. Name and value must be printable
@@ -234,57 +260,6 @@ void oneaccess_config_set_basic_auth(oneaccess_config *config, int32_t on);
  * extra headers.
  */
 void oneaccess_config_add_header(oneaccess_config *config, const char *name, const char *value);
-
-/**
- * Maximum duration of a call, in milliseconds: name lookup, connection, TLS handshake, request,
- * retries, and waiting for the refresh of another thread. From 1 to 86400000 (a day); higher
- * values count as a day. Default: 30000.
- */
-void oneaccess_config_set_timeout_ms(oneaccess_config *config, int64_t timeout_ms);
-
-/**
- * Expiry margin, in seconds: a token that expires within this time is stale, since it could
- * expire before the management API checks it. A stale token is used only if it cannot be
- * refreshed. Default: 30, or a twentieth of the token's lifetime if that is less. The margin is
- * never more than half of the lifetime.
- */
-void oneaccess_config_set_expiry_margin_s(oneaccess_config *config, int64_t expiry_margin_s);
-
-/**
- * Trusts the certificates in this PEM file (at most 16 MiB), in addition to the root
- * certificates of the operating system. Use it for a tenant whose certificate was issued by a
- * private CA. Certificate verification cannot be disabled. Default: NULL, no file.
- */
-void oneaccess_config_set_ca_file(oneaccess_config *config, const char *pem_path);
-
-/**
- * If on is not 0, trusts the root certificates of the operating system, or those in
- * SSL_CERT_FILE and SSL_CERT_DIR if these environment variables are set. If 0, trusts the CA
- * file only. Default: 1.
- */
-void oneaccess_config_set_system_roots(oneaccess_config *config, int32_t on);
-
-/**
- * Presents this certificate to servers that request one (mutual TLS). Both files are PEM; the
- * key is PKCS #8, PKCS #1 or SEC 1, and not encrypted. Default: NULL and NULL, no certificate.
- */
-void oneaccess_config_set_client_certificate_file(oneaccess_config *config,
-                                                  const char *cert_pem_path,
-                                                  const char *key_pem_path);
-
-/**
- * Sets the proxy.
- *
- * - NULL, the default: the proxy in the environment at the time of oneaccess_client_new():
- *   https_proxy, HTTPS_PROXY, all_proxy or ALL_PROXY, unless no_proxy or NO_PROXY lists the
- *   host. They are read like curl 7.88 does. In addition, an entry of no_proxy can have a port,
- *   `*` can be one entry of several, and IPv6 addresses can have brackets. An invalid value is
- *   an error; it is never ignored.
- * - "": no proxy, whatever the environment says.
- * - A URL with http://, https://, socks4:// or socks5://: this proxy for every host. It can
- *   contain `user:password@`, percent-encoded.
- */
-void oneaccess_config_set_proxy(oneaccess_config *config, const char *url);
 
 /**
  * Frees a configuration. NULL is ignored.

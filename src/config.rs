@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
+use crate::settings::{self, SETTINGS};
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What nginx takes in all unless told otherwise, and less than the longest name that the http crate takes.
 const MAX_HEADERS_BYTES: usize = 32 << 10;
 
@@ -33,7 +33,8 @@ pub struct Config {
     pub(crate) expiry_margin: Option<Duration>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) system_roots: bool,
-    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) client_certificate_file: Option<PathBuf>,
+    pub(crate) client_key_file: Option<PathBuf>,
     pub(crate) proxy: ProxySetting,
     mistakes: Vec<(ErrorKind, String)>,
 }
@@ -46,9 +47,20 @@ pub(crate) enum ProxySetting {
     Url(String),
 }
 
+impl ProxySetting {
+    pub fn of(url: Option<&str>) -> ProxySetting {
+        match url.map(str::trim) {
+            None => ProxySetting::Environment,
+            Some("") => ProxySetting::None,
+            Some(url) => ProxySetting::Url(url.to_owned()),
+        }
+    }
+}
+
 impl Config {
     /// No duration is longer: a day.
     pub(crate) const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+    pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// The three things every client needs.
     ///
@@ -63,11 +75,12 @@ impl Config {
             client_secret_file: None,
             basic_auth: false,
             headers: Vec::new(),
-            timeout: DEFAULT_TIMEOUT,
+            timeout: Config::DEFAULT_TIMEOUT,
             expiry_margin: None,
             ca_file: None,
             system_roots: true,
-            client_certificate: None,
+            client_certificate_file: None,
+            client_key_file: None,
             proxy: ProxySetting::Environment,
             mistakes: Vec::new(),
         };
@@ -87,10 +100,11 @@ impl Config {
         config
     }
 
-    /// The same from the environment: `ONEACCESS_ENDPOINT`, `ONEACCESS_CLIENT_ID`, then
-    /// `ONEACCESS_CLIENT_SECRET` or `ONEACCESS_CLIENT_SECRET_FILE`, and, where set,
-    /// `ONEACCESS_CA_FILE`. An empty variable counts as not set. What is missing is remembered as a
-    /// mistake.
+    /// The same from environment variables: `ONEACCESS_ENDPOINT`, `ONEACCESS_CLIENT_ID`,
+    /// `ONEACCESS_CLIENT_SECRET`, and for every other setting `ONEACCESS_` and its name in capitals, as
+    /// `docs/settings.md` lists them: `ONEACCESS_CA_FILE`, `ONEACCESS_TIMEOUT_MS` and so on. A variable
+    /// that is empty counts as unset, except `ONEACCESS_PROXY`, where it means no proxy. What is
+    /// missing or cannot be used is reported by [`Client::new`](crate::Client::new).
     pub fn from_env() -> Config {
         let mut mistakes = Vec::new();
         let mut read = |name: &str, required: bool| {
@@ -106,19 +120,24 @@ impl Config {
                 }
             })
         };
+        let by_name = SETTINGS.each_ref().map(|setting| {
+            let variable = settings::variable(setting.name);
+            let value = read(&variable, false);
+            (setting.name, variable, value)
+        });
+        let has_file =
+            std::env::var_os("ONEACCESS_CLIENT_SECRET_FILE").is_some_and(|value| !value.is_empty());
         let endpoint = read("ONEACCESS_ENDPOINT", true);
         let client_id = read("ONEACCESS_CLIENT_ID", true);
-        let secret_file = read("ONEACCESS_CLIENT_SECRET_FILE", false);
-        let secret = read("ONEACCESS_CLIENT_SECRET", secret_file.is_none());
-        let ca_file = read("ONEACCESS_CA_FILE", false);
-        if secret.is_some() && secret_file.is_some() {
+        let secret = read("ONEACCESS_CLIENT_SECRET", !has_file);
+        if secret.is_some() && has_file {
             mistakes.push(
                 "the environment sets both ONEACCESS_CLIENT_SECRET and \
                  ONEACCESS_CLIENT_SECRET_FILE; unset one of them"
                     .to_owned(),
             );
         }
-        // A value that is missing has its mistake already: a stand-in keeps `new` from adding another.
+        // A missing value has been reported: a placeholder keeps `new` from reporting it again.
         let or_placeholder =
             |value: Option<Zeroizing<String>>| value.unwrap_or_else(|| "unset".to_owned().into());
         let mut config = Config::new(
@@ -126,11 +145,14 @@ impl Config {
             &or_placeholder(client_id),
             &or_placeholder(secret),
         );
-        if let Some(path) = secret_file {
-            config = config.client_secret_file(path.as_str());
+        for (name, variable, value) in by_name {
+            if let Some(value) = value {
+                let label = format!("the environment variable {variable}");
+                settings::set(&mut config, &label, name, Some(&value));
+            }
         }
-        if let Some(path) = ca_file {
-            config = config.ca_file(path.as_str());
+        if std::env::var_os("ONEACCESS_PROXY").is_some_and(|value| value.is_empty()) {
+            config.proxy = ProxySetting::None;
         }
         for mistake in mistakes {
             config.mistake(ErrorKind::Config, mistake);
@@ -160,16 +182,7 @@ impl Config {
     /// itself: `Host`, `Authorization`, `Content-*` and what governs the connection. At most 32 KiB,
     /// names and values of all together.
     pub fn header(mut self, name: &str, value: &str) -> Config {
-        let length = |(name, value): &(String, String)| name.len() + value.len();
-        let together = self.headers.iter().map(length).sum::<usize>() + name.len() + value.len();
-        match check_header(name, value) {
-            Ok(()) if together > MAX_HEADERS_BYTES => {
-                let why = "the headers are longer than 32 KiB, names and values together";
-                self.mistake(ErrorKind::Argument, why);
-            }
-            Ok(()) => self.headers.push((name.to_owned(), value.to_owned())),
-            Err(why) => self.mistake(ErrorKind::Argument, why),
-        }
+        self.add_header(name, value);
         self
     }
 
@@ -210,7 +223,8 @@ impl Config {
         cert_pem_path: impl Into<PathBuf>,
         key_pem_path: impl Into<PathBuf>,
     ) -> Config {
-        self.client_certificate = Some((cert_pem_path.into(), key_pem_path.into()));
+        self.client_certificate_file = Some(cert_pem_path.into());
+        self.client_key_file = Some(key_pem_path.into());
         self
     }
 
@@ -221,30 +235,21 @@ impl Config {
     /// `Some("")`: no proxy. Otherwise `http://`, `https://`, `socks4://` or `socks5://`, with
     /// `user:password@` if the proxy wants them, percent-encoded.
     pub fn proxy(mut self, url: Option<&str>) -> Config {
-        self.proxy = match url.map(str::trim) {
-            None => ProxySetting::Environment,
-            Some("") => ProxySetting::None,
-            Some(url) => ProxySetting::Url(url.to_owned()),
-        };
+        self.proxy = ProxySetting::of(url);
         self
     }
 
-    #[cfg(feature = "capi")]
-    pub(crate) fn no_client_secret_file(mut self) -> Config {
-        self.client_secret_file = None;
-        self
-    }
-
-    #[cfg(feature = "capi")]
-    pub(crate) fn no_ca_file(mut self) -> Config {
-        self.ca_file = None;
-        self
-    }
-
-    #[cfg(feature = "capi")]
-    pub(crate) fn no_client_certificate_file(mut self) -> Config {
-        self.client_certificate = None;
-        self
+    pub(crate) fn add_header(&mut self, name: &str, value: &str) {
+        let length = |(name, value): &(String, String)| name.len() + value.len();
+        let together = self.headers.iter().map(length).sum::<usize>() + name.len() + value.len();
+        match check_header(name, value) {
+            Ok(()) if together > MAX_HEADERS_BYTES => {
+                let why = "the headers are longer than 32 KiB, names and values together";
+                self.mistake(ErrorKind::Argument, why);
+            }
+            Ok(()) => self.headers.push((name.to_owned(), value.to_owned())),
+            Err(why) => self.mistake(ErrorKind::Argument, why),
+        }
     }
 
     /// Remembers a mistake for `check` to report.
@@ -263,6 +268,14 @@ impl Config {
                 ErrorKind::Argument,
                 "the client_id holds a colon, which HTTP Basic authentication cannot carry \
                  (RFC 7617); use form fields"
+                    .to_owned(),
+            ));
+        }
+        if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
+            mistakes.push((
+                ErrorKind::Config,
+                "the client certificate is incomplete: set both client_certificate_file and \
+                 client_key_file"
                     .to_owned(),
             ));
         }
@@ -301,7 +314,8 @@ impl fmt::Debug for Config {
             .field("expiry_margin", &self.expiry_margin)
             .field("ca_file", &self.ca_file)
             .field("system_roots", &self.system_roots)
-            .field("client_certificate", &self.client_certificate)
+            .field("client_certificate_file", &self.client_certificate_file)
+            .field("client_key_file", &self.client_key_file)
             .finish_non_exhaustive()
     }
 }

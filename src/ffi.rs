@@ -4,7 +4,7 @@
 #![allow(non_camel_case_types)]
 
 use std::ffi::{CStr, c_char};
-use std::mem::{MaybeUninit, take};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::client::{Client, Stat};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::secret::Text;
+use crate::settings;
 use crate::thread_cache::ThreadCache;
 use crate::token::Token;
 
@@ -65,7 +66,6 @@ pub const ONEACCESS_STAT_TOKEN_REMAINING_MS: i32 = 8;
 
 /// The settings of a client. Use it from one thread at a time. oneaccess_client_new() copies the
 /// settings: the configuration can be freed right after, or changed for the next client.
-#[derive(Default)]
 pub struct oneaccess_config(Config);
 
 /// Gets access tokens for one application and keeps them fresh. Create one per application and
@@ -105,7 +105,7 @@ pub extern "C" fn oneaccess_version_number() -> i32 {
 /// endpoint: `host`, `host:port`, `https://host/`, or the whole token URL as the OneAccess
 /// console shows it. `http://` is accepted for loopback hosts only.
 ///
-/// client_secret: may be NULL if oneaccess_config_set_client_secret_file() is called too.
+/// client_secret: may be NULL if the setting client_secret_file is set.
 ///
 /// Returns NULL only after a bug in this library.
 #[unsafe(no_mangle)]
@@ -130,9 +130,10 @@ pub extern "C" fn oneaccess_config_new(
 }
 
 /// Creates a configuration from environment variables: ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID,
-/// and either ONEACCESS_CLIENT_SECRET or ONEACCESS_CLIENT_SECRET_FILE; optionally
-/// ONEACCESS_CA_FILE. An empty variable counts as unset. Missing variables are reported by
-/// oneaccess_client_new().
+/// ONEACCESS_CLIENT_SECRET, and ONEACCESS_ with the name in capitals for each setting of
+/// oneaccess_config_set(), for example ONEACCESS_CLIENT_SECRET_FILE or ONEACCESS_TIMEOUT_MS. An empty
+/// variable counts as unset; an empty ONEACCESS_PROXY means no proxy. What is missing or invalid is
+/// reported by oneaccess_client_new().
 ///
 /// Returns NULL only after a bug in this library.
 #[unsafe(no_mangle)]
@@ -140,28 +141,52 @@ pub extern "C" fn oneaccess_config_new_from_env() -> Option<Box<oneaccess_config
     guard(None, || Some(Box::new(oneaccess_config(Config::from_env()))))
 }
 
-/// Reads the client secret from this file. The file is read again before every request, so that a
-/// rotated secret is used without a restart. Replaces the secret given to oneaccess_config_new().
+/// Sets the setting `name` to `value`; NULL sets it back to its default. Numbers are decimal,
+/// booleans `true`, `false`, `1` or `0`, paths are used as they are. An unknown name and a value that
+/// is not allowed are reported by oneaccess_client_new(), with the nearest known name, or with what
+/// is allowed. The settings:
 ///
-/// It must be a regular file of UTF-8 text of at most 64 KiB. A byte order mark at its start and
-/// one line break at its end are ignored. Default: NULL, no file.
+/// - client_secret_file: Path of a file that holds the client secret, instead of the secret itself.
+///   It is read again before every request, so that a rotated secret is used without a restart.
+///   UTF-8 text of at most 64 KiB; a byte order mark at its start and one line break at its end
+///   are not part of the secret. Default: none.
+/// - basic_auth: true: sends the credentials as HTTP Basic authentication instead of form fields,
+///   as they are (RFC 7617), which OneAccess expects, and not form-encoded first (RFC 6749,
+///   section 2.3.1). true or false. Default: false.
+/// - timeout_ms: How long a whole call may take, in milliseconds: name lookup, connection, TLS, the
+///   answer, retries and waiting for other callers. 1 to 86400000. Default: 30000.
+/// - expiry_margin_s: How long before its expiry a token counts as stale, in seconds, since it may
+///   expire on its way to the API. 0 to 86400, but never more than half of the token's lifetime.
+///   Default: 30, or a twentieth of the lifetime if that is less.
+/// - ca_file: Path of a PEM file, at most 16 MiB, whose certificates are trusted besides the
+///   operating system's roots: for a tenant with a private CA. There is no way to switch
+///   verification off. Default: none.
+/// - system_roots: true: trusts the operating system's roots, or those that SSL_CERT_FILE and
+///   SSL_CERT_DIR name instead. false: only ca_file. true or false. Default: true.
+/// - client_certificate_file: Path of a PEM file with the certificate, and its intermediate
+///   certificates, that is shown to servers which ask for one (mutual TLS); needs
+///   client_key_file. Default: none.
+/// - client_key_file: Path of a PEM file with the private key of client_certificate_file: PKCS #8,
+///   PKCS #1 or SEC 1, not encrypted. Default: none.
+/// - proxy: URL of the proxy: http://, https://, socks4://, socks4a://, socks5:// or socks5h://,
+///   with user:password@ if the proxy wants them, percent-encoded. Empty: no proxy. Default: the
+///   proxy that the environment names when the client is made (https_proxy, HTTPS_PROXY,
+///   all_proxy, ALL_PROXY; no_proxy, NO_PROXY), by the rules of curl 7.88; beyond them, an entry
+///   of no_proxy may have a port, * may stand among others, and IPv6 addresses may have brackets.
+/// - headers: Headers for every request, as `Name: value`, one a line; for example X-tenant-id.
+///   Visible ASCII and blanks, at most 32 KiB together; not those that the library sets itself:
+///   Host, Authorization, Content-* and those that govern the connection. Default: none.
 #[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_client_secret_file(
+pub extern "C" fn oneaccess_config_set(
     config: Option<&mut oneaccess_config>,
-    path: *const c_char,
+    name: *const c_char,
+    value: *const c_char,
 ) {
-    change_text(config, "the path of the client secret file", path, |config, path| match path {
-        Some(path) => config.client_secret_file(path),
-        None => config.no_client_secret_file(),
+    change(config, |config| match (text(name), text(value)) {
+        (Ok(Some(name)), Ok(value)) => settings::set(config, name, name, value),
+        (Ok(Some(name)), Err(())) => config.mistake(ErrorKind::Argument, not_utf8(name)),
+        _ => config.mistake(ErrorKind::Argument, "the name of a setting is NULL or not UTF-8"),
     });
-}
-
-/// If on is not 0, sends client id and secret as HTTP Basic authentication instead of form
-/// fields: unencoded (RFC 7617), as OneAccess expects, and not form-encoded first (RFC 6749,
-/// section 2.3.1). Default: 0, form fields.
-#[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_basic_auth(config: Option<&mut oneaccess_config>, on: i32) {
-    change(config, |config| config.basic_auth(on != 0));
 }
 
 /// Adds a header to every request, for example X-tenant-id. Name and value must be printable
@@ -174,105 +199,11 @@ pub extern "C" fn oneaccess_config_add_header(
     name: *const c_char,
     value: *const c_char,
 ) {
-    change(config, |mut config| match (text(name), text(value)) {
-        (Ok(Some(name)), Ok(Some(value))) => config.header(name, value),
-        _ => {
-            config.mistake(
-                ErrorKind::Argument,
-                "the name or the value of a header is NULL or not UTF-8",
-            );
-            config
-        }
+    change(config, |config| match (text(name), text(value)) {
+        (Ok(Some(name)), Ok(Some(value))) => config.add_header(name, value),
+        _ => config
+            .mistake(ErrorKind::Argument, "the name or the value of a header is NULL or not UTF-8"),
     });
-}
-
-/// Maximum duration of a call, in milliseconds: name lookup, connection, TLS handshake, request,
-/// retries, and waiting for the refresh of another thread. From 1 to 86400000 (a day); higher
-/// values count as a day. Default: 30000.
-#[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_timeout_ms(
-    config: Option<&mut oneaccess_config>,
-    timeout_ms: i64,
-) {
-    change_duration(config, "timeout_ms", timeout_ms, |config, ms| {
-        config.timeout(Duration::from_millis(ms))
-    });
-}
-
-/// Expiry margin, in seconds: a token that expires within this time is stale, since it could
-/// expire before the management API checks it. A stale token is used only if it cannot be
-/// refreshed. Default: 30, or a twentieth of the token's lifetime if that is less. The margin is
-/// never more than half of the lifetime.
-#[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_expiry_margin_s(
-    config: Option<&mut oneaccess_config>,
-    expiry_margin_s: i64,
-) {
-    change_duration(config, "expiry_margin_s", expiry_margin_s, |config, seconds| {
-        config.expiry_margin(Duration::from_secs(seconds))
-    });
-}
-
-/// Trusts the certificates in this PEM file (at most 16 MiB), in addition to the root
-/// certificates of the operating system. Use it for a tenant whose certificate was issued by a
-/// private CA. Certificate verification cannot be disabled. Default: NULL, no file.
-#[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_ca_file(
-    config: Option<&mut oneaccess_config>,
-    pem_path: *const c_char,
-) {
-    change_text(config, "the path of the CA file", pem_path, |config, path| match path {
-        Some(path) => config.ca_file(path),
-        None => config.no_ca_file(),
-    });
-}
-
-/// If on is not 0, trusts the root certificates of the operating system, or those in
-/// SSL_CERT_FILE and SSL_CERT_DIR if these environment variables are set. If 0, trusts the CA
-/// file only. Default: 1.
-#[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_system_roots(
-    config: Option<&mut oneaccess_config>,
-    on: i32,
-) {
-    change(config, |config| config.system_roots(on != 0));
-}
-
-/// Presents this certificate to servers that request one (mutual TLS). Both files are PEM; the
-/// key is PKCS #8, PKCS #1 or SEC 1, and not encrypted. Default: NULL and NULL, no certificate.
-#[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_client_certificate_file(
-    config: Option<&mut oneaccess_config>,
-    cert_pem_path: *const c_char,
-    key_pem_path: *const c_char,
-) {
-    change(config, |mut config| match (text(cert_pem_path), text(key_pem_path)) {
-        (Ok(Some(certificate)), Ok(Some(key))) => config.client_certificate_file(certificate, key),
-        (Ok(None), Ok(None)) => config.no_client_certificate_file(),
-        _ => {
-            let what = "the client certificate is incomplete: set both the certificate and its key";
-            config.mistake(ErrorKind::Argument, what);
-            config
-        }
-    });
-}
-
-/// Sets the proxy.
-///
-/// - NULL, the default: the proxy in the environment at the time of oneaccess_client_new():
-///   https_proxy, HTTPS_PROXY, all_proxy or ALL_PROXY, unless no_proxy or NO_PROXY lists the
-///   host. They are read like curl 7.88 does. In addition, an entry of no_proxy can have a port,
-///   `*` can be one entry of several, and IPv6 addresses can have brackets. An invalid value is
-///   an error; it is never ignored.
-/// - "": no proxy, whatever the environment says.
-/// - A URL with http://, https://, socks4:// or socks5://: this proxy for every host. It can
-///   contain `user:password@`, percent-encoded.
-#[unsafe(no_mangle)]
-pub extern "C" fn oneaccess_config_set_proxy(
-    config: Option<&mut oneaccess_config>,
-    url: *const c_char,
-) {
-    change_text(config, "the URL of the proxy", url, |config, url| config.proxy(url));
 }
 
 /// Frees a configuration. NULL is ignored.
@@ -614,40 +545,10 @@ fn not_utf8(what: &str) -> String {
     format!("{what} is not UTF-8")
 }
 
-fn change(config: Option<&mut oneaccess_config>, change: impl FnOnce(Config) -> Config) {
+fn change(config: Option<&mut oneaccess_config>, change: impl FnOnce(&mut Config)) {
     guard((), || {
         if let Some(oneaccess_config(config)) = config {
-            *config = change(take(config));
-        }
-    });
-}
-
-fn change_text(
-    config: Option<&mut oneaccess_config>,
-    what: &str,
-    value: *const c_char,
-    set: impl FnOnce(Config, Option<&str>) -> Config,
-) {
-    change(config, |mut config| match text(value) {
-        Ok(value) => set(config, value),
-        Err(()) => {
-            config.mistake(ErrorKind::Argument, not_utf8(what));
-            config
-        }
-    });
-}
-
-fn change_duration(
-    config: Option<&mut oneaccess_config>,
-    what: &str,
-    value: i64,
-    set: impl FnOnce(Config, u64) -> Config,
-) {
-    change(config, |mut config| match u64::try_from(value) {
-        Ok(value) => set(config, value),
-        Err(_) => {
-            config.mistake(ErrorKind::Argument, format!("{what} is negative ({value})"));
-            config
+            change(config);
         }
     });
 }

@@ -39,6 +39,7 @@ mod file;
 mod os;
 mod redact;
 mod secret;
+mod settings;
 mod thread_cache;
 mod token;
 mod transport;

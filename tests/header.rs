@@ -78,7 +78,7 @@ fn abi_keeps_every_declaration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("checked in");
     let declared = declarations(&read(HEADER));
-    assert!(declared.len() > 60, "{declared:?}");
+    assert!(declared.len() > 55, "{declared:?}");
     let mut abi = read(ABI);
     let known: BTreeMap<String, String> = abi
         .lines()

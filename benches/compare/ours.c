@@ -11,13 +11,20 @@ static void complain(oneaccess_error *error)
     oneaccess_error_free(error);
 }
 
+static void set_number(oneaccess_config *config, const char *name, long number)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%ld", number);
+    oneaccess_config_set(config, name, text);
+}
+
 struct client *client_open(long timeout_ms, long margin_s, int system_roots)
 {
     oneaccess_config *config = oneaccess_config_new_from_env();
-    oneaccess_config_set_timeout_ms(config, timeout_ms);
+    set_number(config, "timeout_ms", timeout_ms);
     if (margin_s >= 0)
-        oneaccess_config_set_expiry_margin_s(config, margin_s);
-    oneaccess_config_set_system_roots(config, system_roots);
+        set_number(config, "expiry_margin_s", margin_s);
+    set_number(config, "system_roots", system_roots);
     oneaccess_client *client;
     oneaccess_error *error = oneaccess_client_new(config, &client);
     oneaccess_config_free(config);

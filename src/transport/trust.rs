@@ -42,9 +42,9 @@ pub(super) fn load(config: &Config, extent: Extent) -> Result<TlsConfig, Error> 
     if config.system_roots && config.endpoint.is_https() {
         roots.extend(system_roots(extent, roots.is_empty())?);
     }
-    let client = match &config.client_certificate {
-        Some((certificate, key)) => Some(client_certificate(certificate, key, &provider)?),
-        None => None,
+    let client = match (&config.client_certificate_file, &config.client_key_file) {
+        (Some(certificate), Some(key)) => Some(client_certificate(certificate, key, &provider)?),
+        _ => None,
     };
     let roots = roots.iter().map(|root| Certificate::from_der(root).to_owned());
     Ok(TlsConfig::builder()

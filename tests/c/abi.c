@@ -60,15 +60,9 @@ static void null_is_safe_everywhere(void)
 {
     oneaccess_token *token = (oneaccess_token *)1;
 
-    oneaccess_config_set_client_secret_file(NULL, "x");
-    oneaccess_config_set_basic_auth(NULL, 1);
+    oneaccess_config_set(NULL, "ca_file", "x");
+    oneaccess_config_set(NULL, NULL, NULL);
     oneaccess_config_add_header(NULL, "x", "y");
-    oneaccess_config_set_timeout_ms(NULL, 1);
-    oneaccess_config_set_expiry_margin_s(NULL, 1);
-    oneaccess_config_set_ca_file(NULL, "x");
-    oneaccess_config_set_system_roots(NULL, 1);
-    oneaccess_config_set_client_certificate_file(NULL, "x", "y");
-    oneaccess_config_set_proxy(NULL, "x");
     oneaccess_config_free(NULL);
 
     CHECK(kind_of(oneaccess_client_new(NULL, NULL), "out is NULL") == ONEACCESS_ERROR_ARGUMENT);
@@ -122,47 +116,50 @@ static void mistakes_are_reported_by_client_new(void)
     CHECK(refused(oneaccess_config_new("example.com:99999", "id", "s"), "port") == ONEACCESS_ERROR_CONFIG);
 
     config = good();
-    oneaccess_config_set_timeout_ms(config, -5);
-    oneaccess_config_set_expiry_margin_s(config, -6);
-    oneaccess_config_set_timeout_ms(config, 1000);
+    oneaccess_config_set(config, "timeout_ms", "-5");
+    oneaccess_config_set(config, "expiry_margin_s", "soon");
+    oneaccess_config_set(config, "timeout_ms", "1000");
     oneaccess_config_add_header(config, "Host", "x");
-    CHECK(refused(config, "timeout_ms is negative (-5); expiry_margin_s is negative (-6); the header Host") == ONEACCESS_ERROR_ARGUMENT);
+    CHECK(refused(config, "timeout_ms is \"-5\"; allowed: 1 to 86400000 (milliseconds); expiry_margin_s is \"soon\"; allowed: 0 to 86400 (seconds); the header Host") == ONEACCESS_ERROR_CONFIG);
 
     config = good();
-    oneaccess_config_set_timeout_ms(config, 0);
-    CHECK(refused(config, "less than one millisecond") == ONEACCESS_ERROR_ARGUMENT);
+    oneaccess_config_set(config, "timeout", "1000");
+    CHECK(refused(config, "there is no setting \"timeout\"; did you mean timeout_ms?") == ONEACCESS_ERROR_CONFIG);
+    config = good();
+    oneaccess_config_set(config, NULL, "x");
+    CHECK(refused(config, "the name of a setting is NULL") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
     oneaccess_config_add_header(config, NULL, "x");
     CHECK(refused(config, "header") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
-    oneaccess_config_set_client_certificate_file(config, "x", NULL);
-    CHECK(refused(config, "certificate is incomplete") == ONEACCESS_ERROR_ARGUMENT);
+    oneaccess_config_set(config, "client_certificate_file", "x");
+    CHECK(refused(config, "certificate is incomplete") == ONEACCESS_ERROR_CONFIG);
     config = good();
-    oneaccess_config_set_ca_file(config, "/nowhere/ca.pem");
+    oneaccess_config_set(config, "ca_file", "/nowhere/ca.pem");
     CHECK(refused(config, "/nowhere/ca.pem") == ONEACCESS_ERROR_CONFIG);
     config = good();
-    oneaccess_config_set_ca_file(config, "\xff");
-    CHECK(refused(config, "not UTF-8") == ONEACCESS_ERROR_ARGUMENT);
+    oneaccess_config_set(config, "ca_file", "\xff");
+    CHECK(refused(config, "ca_file is not UTF-8") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
-    oneaccess_config_set_system_roots(config, 0);
+    oneaccess_config_set(config, "system_roots", "false");
     CHECK(refused(config, "nobody would be trusted") == ONEACCESS_ERROR_CONFIG);
     config = good();
-    oneaccess_config_set_client_secret_file(config, "/nowhere/secret");
+    oneaccess_config_set(config, "client_secret_file", "/nowhere/secret");
     CHECK(refused(config, "/nowhere/secret") == ONEACCESS_ERROR_CONFIG);
     config = good();
-    oneaccess_config_set_proxy(config, "ftp://proxy:3128");
+    oneaccess_config_set(config, "proxy", "ftp://proxy:3128");
     CHECK(refused(config, "proxy") == ONEACCESS_ERROR_CONFIG);
 
-    /* NULL unsets. */
+    /* NULL sets back to the default. */
     config = good();
-    oneaccess_config_set_ca_file(config, "/nowhere/ca.pem");
-    oneaccess_config_set_ca_file(config, NULL);
-    oneaccess_config_set_client_certificate_file(config, "/nowhere/a", "/nowhere/b");
-    oneaccess_config_set_client_certificate_file(config, NULL, NULL);
-    oneaccess_config_set_proxy(config, "ftp://proxy:3128");
-    oneaccess_config_set_proxy(config, NULL);
-    oneaccess_config_set_expiry_margin_s(config, INT64_MAX);
-    oneaccess_config_set_timeout_ms(config, INT64_MAX);
+    oneaccess_config_set(config, "ca_file", "/nowhere/ca.pem");
+    oneaccess_config_set(config, "ca_file", NULL);
+    oneaccess_config_set(config, "client_certificate_file", "/nowhere/a");
+    oneaccess_config_set(config, "client_certificate_file", NULL);
+    oneaccess_config_set(config, "proxy", "ftp://proxy:3128");
+    oneaccess_config_set(config, "proxy", NULL);
+    oneaccess_config_set(config, "expiry_margin_s", "9223372036854775807");
+    oneaccess_config_set(config, "timeout_ms", "9223372036854775807");
     oneaccess_client_free(make_client(config));
 }
 
@@ -283,8 +280,8 @@ static void stalled_call_ends_by_timeout_or_close(void)
     oneaccess_client_free(client);
 
     config = oneaccess_config_new(getenv("ONEACCESS_HANGING"), "id", "secret");
-    oneaccess_config_set_ca_file(config, getenv("ONEACCESS_HANGING_CA"));
-    oneaccess_config_set_proxy(config, "");
+    oneaccess_config_set(config, "ca_file", getenv("ONEACCESS_HANGING_CA"));
+    oneaccess_config_set(config, "proxy", "");
     client = make_client(config);
     CHECK(kind_of(oneaccess_client_get_token_within(client, 300, &token), "time") == ONEACCESS_ERROR_TIMEOUT);
     CHECK(!pthread_create(&closer, NULL, close_it, client));

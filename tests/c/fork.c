@@ -88,8 +88,8 @@ static oneaccess_client *make_client(const char *endpoint)
                                                     getenv("ONEACCESS_CLIENT_SECRET"));
     oneaccess_client *client;
     oneaccess_error *error;
-    oneaccess_config_set_ca_file(config, getenv("ONEACCESS_CA_FILE"));
-    oneaccess_config_set_proxy(config, "");
+    oneaccess_config_set(config, "ca_file", getenv("ONEACCESS_CA_FILE"));
+    oneaccess_config_set(config, "proxy", "");
     error = oneaccess_client_new(config, &client);
     oneaccess_config_free(config);
     if (error) {

@@ -82,7 +82,7 @@ static oneaccess_client *make_client(void)
     oneaccess_config *config = oneaccess_config_new_from_env();
     oneaccess_client *client;
     oneaccess_error *error;
-    oneaccess_config_set_proxy(config, "");
+    oneaccess_config_set(config, "proxy", "");
     error = oneaccess_client_new(config, &client);
     oneaccess_config_free(config);
     if (error) {

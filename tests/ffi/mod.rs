@@ -52,17 +52,23 @@ fn config_copies_texts_and_remembers_mistakes() {
     let mut config =
         oneaccess_config_new(endpoint.as_ptr(), null(), c"\xff".as_ptr()).expect("never NULL");
     drop(endpoint);
-    oneaccess_config_set_timeout_ms(Some(&mut config), -1);
+    oneaccess_config_set(Some(&mut config), c"timeout_ms".as_ptr(), c"-1".as_ptr());
+    oneaccess_config_set(Some(&mut config), null(), c"1".as_ptr());
     oneaccess_config_add_header(Some(&mut config), c"X-a".as_ptr(), null());
-    oneaccess_config_set_client_secret_file(Some(&mut config), c"/nowhere".as_ptr());
+    oneaccess_config_set(Some(&mut config), c"client_secret_file".as_ptr(), c"/nowhere".as_ptr());
     let mut out = MaybeUninit::uninit();
     let error = oneaccess_client_new(Some(&config), Some(&mut out)).expect("an error");
     // SAFETY: `out` is always written.
     assert!(unsafe { out.assume_init() }.is_null());
     let message = shown(oneaccess_error_message(Some(&error))).expect("a message");
-    for part in
-        ["port", "client_id is missing", "client_secret is not UTF-8", "negative (-1)", "header"]
-    {
+    for part in [
+        "port",
+        "client_id is missing",
+        "client_secret is not UTF-8",
+        "timeout_ms is \"-1\"",
+        "the name of a setting is NULL",
+        "header",
+    ] {
         assert!(message.contains(part), "{part}: {message}");
     }
     assert_eq!(oneaccess_error_kind(Some(&error)), ONEACCESS_ERROR_CONFIG);

@@ -64,7 +64,7 @@ static void show_error(const char *client_id)
 {
     oneaccess::Config config(
         oneaccess_config_new(std::getenv("ONEACCESS_ENDPOINT"), client_id, "wrong"));
-    oneaccess_config_set_ca_file(config.get(), std::getenv("ONEACCESS_CA_FILE"));
+    oneaccess_config_set(config.get(), "ca_file", std::getenv("ONEACCESS_CA_FILE"));
     try {
         oneaccess::Client(config).get_token();
     } catch (const oneaccess::Error &why) {

@@ -66,7 +66,7 @@ namespace OneAccess
             try
             {
                 if (caFile != null)
-                    Library.oneaccess_config_set_ca_file(config, caFile);
+                    Library.oneaccess_config_set(config, "ca_file", caFile);
                 TokenException.Check(Library.oneaccess_client_new(config, out handle));
             }
             finally
@@ -122,8 +122,8 @@ namespace OneAccess
             [MarshalAs(Utf8)] string endpoint, [MarshalAs(Utf8)] string clientId,
             [MarshalAs(Utf8)] string clientSecret);
         [DllImport(Name)] internal static extern IntPtr oneaccess_config_new_from_env();
-        [DllImport(Name)] internal static extern void oneaccess_config_set_ca_file(
-            IntPtr config, [MarshalAs(Utf8)] string path);
+        [DllImport(Name)] internal static extern void oneaccess_config_set(
+            IntPtr config, [MarshalAs(Utf8)] string name, [MarshalAs(Utf8)] string value);
         [DllImport(Name)] internal static extern void oneaccess_config_free(IntPtr config);
         [DllImport(Name)] internal static extern IntPtr oneaccess_client_new(
             IntPtr config, out ClientHandle client);

@@ -15,7 +15,7 @@ public final class OneAccess implements AutoCloseable {
     private interface Functions extends Library {
         Pointer oneaccess_config_new(String endpoint, String clientId, String clientSecret);
         Pointer oneaccess_config_new_from_env();
-        void oneaccess_config_set_ca_file(Pointer config, String path);
+        void oneaccess_config_set(Pointer config, String name, String value);
         void oneaccess_config_free(Pointer config);
         Pointer oneaccess_client_new(Pointer config, PointerByReference client);
         Pointer oneaccess_client_get_token(Pointer client, PointerByReference token);
@@ -85,7 +85,7 @@ public final class OneAccess implements AutoCloseable {
     /** caFile may be null: it is for a private CA. */
     public static OneAccess of(String endpoint, String clientId, String secret, String caFile) {
         Pointer config = LIBRARY.oneaccess_config_new(endpoint, clientId, secret);
-        LIBRARY.oneaccess_config_set_ca_file(config, caFile);
+        LIBRARY.oneaccess_config_set(config, "ca_file", caFile);
         return new OneAccess(config);
     }
 

@@ -8,7 +8,7 @@ typedef struct oneaccess_error oneaccess_error;
 typedef struct oneaccess_token oneaccess_token;
 oneaccess_config *oneaccess_config_new(const char *, const char *, const char *);
 oneaccess_config *oneaccess_config_new_from_env(void);
-void oneaccess_config_set_ca_file(oneaccess_config *, const char *);
+void oneaccess_config_set(oneaccess_config *, const char *, const char *);
 void oneaccess_config_free(oneaccess_config *);
 oneaccess_error *oneaccess_client_new(const oneaccess_config *, oneaccess_client **);
 oneaccess_error *oneaccess_client_get_token(const oneaccess_client *, oneaccess_token **);
@@ -62,7 +62,7 @@ function oneaccess.client(options)
   local config
   if options then
     config = C.oneaccess_config_new(options.endpoint, options.client_id, options.client_secret)
-    C.oneaccess_config_set_ca_file(config, options.ca_file)
+    C.oneaccess_config_set(config, "ca_file", options.ca_file)
   else
     config = C.oneaccess_config_new_from_env()
   end

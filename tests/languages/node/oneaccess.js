@@ -9,7 +9,7 @@ koffi.config({ async_stack_size: 1 << 20 });
 const library = koffi.load('liboneaccess.so.0');
 const configFromEnv = library.func('void *oneaccess_config_new_from_env()');
 const configNew = library.func('void *oneaccess_config_new(str endpoint, str client_id, str client_secret)');
-const configSetCaFile = library.func('void oneaccess_config_set_ca_file(void *config, str path)');
+const configSet = library.func('void oneaccess_config_set(void *config, str name, str value)');
 const configFree = library.func('void oneaccess_config_free(void *config)');
 const clientNew = library.func('void *oneaccess_client_new(void *config, _Out_ void **client)');
 const clientGetToken = library.func('void *oneaccess_client_get_token(void *client, _Out_ void **token)');
@@ -73,7 +73,7 @@ class Client {
     const config = endpoint ? configNew(endpoint, clientId, clientSecret) : configFromEnv();
     const client = [null];
     try {
-      if (caFile) configSetCaFile(config, caFile);
+      if (caFile) configSet(config, 'ca_file', caFile);
       check(clientNew(config, client));
     } finally {
       configFree(config);

@@ -13,7 +13,7 @@ $ffi->mangler(sub { "oneaccess_$_[0]" });
 $ffi->attach(@$_) for (
     [config_new           => ['string', 'string', 'string'] => 'opaque'],
     [config_new_from_env  => []                             => 'opaque'],
-    [config_set_ca_file   => ['opaque', 'string']],
+    [config_set           => ['opaque', 'string', 'string']],
     [config_free          => ['opaque']],
     [client_new           => ['opaque', 'opaque*'] => 'opaque'],
     [client_get_token     => ['opaque', 'opaque*'] => 'opaque'],
@@ -37,7 +37,7 @@ sub new {
     my $config = $options{endpoint}
         ? config_new(@options{qw(endpoint client_id client_secret)})
         : config_new_from_env();
-    config_set_ca_file($config, $options{ca_file}) if $options{ca_file};
+    config_set($config, 'ca_file', $options{ca_file}) if $options{ca_file};
     my $error = client_new($config, \my $client);
     config_free($config);
     OneAccess::Error->throw($error) if $error;

@@ -20,7 +20,7 @@ function library(): FFI
         typedef struct oneaccess_token oneaccess_token;
         oneaccess_config *oneaccess_config_new(const char *, const char *, const char *);
         oneaccess_config *oneaccess_config_new_from_env(void);
-        void oneaccess_config_set_ca_file(oneaccess_config *, const char *);
+        void oneaccess_config_set(oneaccess_config *, const char *, const char *);
         void oneaccess_config_free(oneaccess_config *);
         oneaccess_error *oneaccess_client_new(const oneaccess_config *, oneaccess_client **);
         oneaccess_error *oneaccess_client_get_token(const oneaccess_client *, oneaccess_token **);
@@ -102,7 +102,7 @@ final class Client
             ? $this->library->oneaccess_config_new_from_env()
             : $this->library->oneaccess_config_new($endpoint, $clientId, $clientSecret);
         if ($caFile !== null) {
-            $this->library->oneaccess_config_set_ca_file($config, $caFile);
+            $this->library->oneaccess_config_set($config, 'ca_file', $caFile);
         }
         $client = $this->library->new('oneaccess_client *');
         $error = $this->library->oneaccess_client_new($config, FFI::addr($client));

@@ -17,7 +17,7 @@ def _function(name, result, *arguments):
 
 _config_from_env = _function("config_new_from_env", c_void_p)
 _config_new = _function("config_new", c_void_p, c_char_p, c_char_p, c_char_p)
-_config_set_ca_file = _function("config_set_ca_file", None, c_void_p, c_char_p)
+_config_set = _function("config_set", None, c_void_p, c_char_p, c_char_p)
 _config_free = _function("config_free", None, c_void_p)
 _client_new = _function("client_new", c_void_p, c_void_p, POINTER(c_void_p))
 _client_get_token = _function("client_get_token", c_void_p, c_void_p, POINTER(c_void_p))
@@ -65,7 +65,7 @@ class Client:
             config = _config_new(*map(str.encode, (endpoint, client_id, client_secret)))
         try:
             if ca_file is not None:
-                _config_set_ca_file(config, ca_file.encode())
+                _config_set(config, b"ca_file", ca_file.encode())
             self._handle = c_void_p()
             _check(_client_new(config, byref(self._handle)))
         finally:

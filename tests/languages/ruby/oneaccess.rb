@@ -11,7 +11,7 @@ module OneAccess
     typealias "int64_t", "long long"
     extern "void *oneaccess_config_new(const char *, const char *, const char *)"
     extern "void *oneaccess_config_new_from_env(void)"
-    extern "void oneaccess_config_set_ca_file(void *, const char *)"
+    extern "void oneaccess_config_set(void *, const char *, const char *)"
     extern "void oneaccess_config_free(void *)"
     extern "void *oneaccess_client_new(void *, void *)"
     extern "void *oneaccess_client_get_token(void *, void *)"
@@ -87,7 +87,7 @@ module OneAccess
                else
                  Library.oneaccess_config_new_from_env
                end
-      Library.oneaccess_config_set_ca_file(config, ca_file) if ca_file
+      Library.oneaccess_config_set(config, "ca_file", ca_file) if ca_file
       @handle = Library.out { |client| Library.oneaccess_client_new(config, client) }
       # The garbage collector frees it, when no thread can be in a call.
       @handle.free = Library["oneaccess_client_free"]

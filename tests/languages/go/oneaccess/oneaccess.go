@@ -72,7 +72,9 @@ func New(endpoint, clientID, clientSecret, caFile string) (*Client, error) {
 	}
 	config := C.oneaccess_config_new(texts[0], texts[1], texts[2])
 	if caFile != "" {
-		C.oneaccess_config_set_ca_file(config, texts[3])
+		name := C.CString("ca_file")
+		defer C.free(unsafe.Pointer(name))
+		C.oneaccess_config_set(config, name, texts[3])
 	}
 	return fromConfig(config)
 }
