@@ -235,7 +235,7 @@ fn dependent_rust_library_exports_no_oneaccess_symbol() {
     let line = readme.lines().find(|line| line.starts_with("oneaccess = {")).expect("the line");
     let here = format!("path = {:?}", root().display().to_string());
     let folder = TempDir::new().expect("a folder");
-    let manifest = DEPENDENT.to_owned() + &line.replace("version = \"0.1\"", &here);
+    let manifest = DEPENDENT.to_owned() + &line.replace("path = \"../oneaccess\"", &here);
     std::fs::write(folder.path().join("Cargo.toml"), manifest).expect("written");
     std::fs::create_dir(folder.path().join("src")).expect("made");
     let library = "#[unsafe(no_mangle)] pub extern \"C\" fn dependent() -> bool {
