@@ -348,6 +348,11 @@ fn token_answers(tenant: &Tenant) -> Vec<Answer> {
     answers
 }
 
+/// Not even a piece of a token may remain, on the heap or on a stack. In a debug build this needs an
+/// optimised memchr, with which serde_json looks for the end of a JSON string (see Cargo.toml). An
+/// optimised build keeps the vectors of this search in registers. Without optimisation each of them is
+/// a variable on the stack: 32 bytes of the token, which nobody can wipe after memchr has returned. A
+/// watchpoint on such a piece stops in `memchr::arch::generic::memchr::Two::search_chunk`.
 #[test]
 fn token_is_wiped_with_its_last_user() {
     let tenant = Tenant::builder().plain_http().start();
