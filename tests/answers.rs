@@ -70,7 +70,7 @@ fn vendor_error_is_denied_with_its_code() {
 fn http_401_or_403_without_a_code_is_denied() {
     check(vec![
         row(Answer::html(401, PAGE), ErrorKind::Denied, None, "HTTP 401"),
-        row(Answer::status(403), ErrorKind::Denied, None, "without saying why"),
+        row(Answer::status(403), ErrorKind::Denied, None, "denied the request without a reason"),
     ]);
 }
 
@@ -97,35 +97,50 @@ fn web_page_error_has_its_title_and_advice() {
     let secret = "s3cr3t-0123456789";
     let tenant = Tenant::builder().client_secret(secret).start();
     for (status, page, kind, says) in [
-        (404, titled("404 Not Found"), Protocol, "a web page: 404 Not Found (HTTP 404); check the"),
+        (
+            404,
+            titled("404 Not Found"),
+            Protocol,
+            "instead of a token: 404 Not Found (HTTP 404); check the",
+        ),
         (
             403,
             titled("403 Forbidden"),
             Denied,
-            "a web page: 403 Forbidden (HTTP 403); check client",
+            "instead of a token: 403 Forbidden (HTTP 403); check client",
         ),
-        (502, titled("502 Bad Gateway"), Server, "answered a web page: 502 Bad Gateway (HTTP 502)"),
+        (
+            502,
+            titled("502 Bad Gateway"),
+            Server,
+            "sent a web page instead of a token: 502 Bad Gateway (HTTP 502)",
+        ),
         (
             200,
             titled("Tom &amp; Jerry&#39;s &lt;b&gt;"),
             Protocol,
-            "a web page: Tom & Jerry's <b> (",
+            "instead of a token: Tom & Jerry's <b> (",
         ),
-        (200, titled("Sign in to Example"), Protocol, "a web page: Sign in to Example (HTTP 200)"),
+        (
+            200,
+            titled("Sign in to Example"),
+            Protocol,
+            "instead of a token: Sign in to Example (HTTP 200)",
+        ),
         (200, "<p><input type=\"password\">".to_owned(), Protocol, "this is a login page"),
         (200, "<title>Login".to_owned(), Protocol, "this is a login page"),
         (
             400,
             titled("400 No required SSL certificate was sent"),
             Protocol,
-            "set one that it accepts",
+            "requires a client certificate: set client_certificate_file",
         ),
         (400, titled("400 The SSL certificate error"), Protocol, "does not accept the client cert"),
         (
             400,
             titled("400 The plain HTTP request was sent to HTTPS port"),
             Protocol,
-            "HTTPS port (HTTP 400); this port speaks TLS: write https://",
+            "HTTPS port (HTTP 400); this port expects TLS: use https://",
         ),
         (
             400,
@@ -138,10 +153,15 @@ fn web_page_error_has_its_title_and_advice() {
             418,
             titled("Blocked"),
             Protocol,
-            "a web page: Blocked (HTTP 418); a web application fire",
+            "instead of a token: Blocked (HTTP 418); a web application fire",
         ),
         (403, titled("Attention Required! | Example"), Denied, "a web application firewall"),
-        (400, titled(&format!("No {secret} here")), Protocol, "a web page: No [hidden] here"),
+        (
+            400,
+            titled(&format!("No {secret} here")),
+            Protocol,
+            "instead of a token: No [hidden] here",
+        ),
         (400, titled(&"long ".repeat(50)), Protocol, "long long …"),
         (400, titled(""), Protocol, "is a web page"),
     ] {
@@ -174,14 +194,14 @@ fn http_200_without_a_token_is_a_protocol_error() {
     check(vec![
         says("", "is empty"),
         row(Answer::html(200, PAGE), Protocol, None, "is a web page"),
-        says(r#"{"access_token":"t", "#, "breaks off"),
-        says(r#"{"access_token":"very-secret","#, "breaks off"),
+        says(r#"{"access_token":"t", "#, "is truncated JSON"),
+        says(r#"{"access_token":"very-secret","#, "is truncated JSON"),
         says(r#"{"access_token" "very-secret"}"#, "line 1, column 17"),
         says("[1]", "not an object"),
         says("null", "not an object"),
         says("{}", "has no access_token"),
         says(r#"{"access_token":""}"#, "empty or not visible"),
-        says(r#"{"access_token":17}"#, "not text"),
+        says(r#"{"access_token":17}"#, "not a string"),
         says(r#"{"access_token":"a b"}"#, "not visible ASCII"),
         says(r#"{"access_token":"a\u0000b"}"#, "not visible ASCII"),
         says(r#"{"access_token":"a\nb"}"#, "not visible ASCII"),
@@ -191,7 +211,12 @@ fn http_200_without_a_token_is_a_protocol_error() {
         says(r#"{"access_token":"t"} x"#, "is not JSON"),
         says(&long, "longer than 1048576"),
         row(compressed, Protocol, None, "compressed"),
-        row(created, Protocol, None, "may hold one, but it counts with HTTP 200 only (HTTP 201)"),
+        row(
+            created,
+            Protocol,
+            None,
+            "may contain one, but a token is accepted with HTTP 200 only (HTTP 201)",
+        ),
         row(Answer::status(204), Protocol, None, "HTTP 204"),
     ]);
 }

@@ -76,8 +76,8 @@ impl Interpreter<'_> {
                         Ok(grant) => return Ok(grant),
                         Err(why) => why,
                     },
-                    201..=299 => "may hold one, but it counts with HTTP 200 only",
-                    _ => "is not what OneAccess answers",
+                    201..=299 => "may contain one, but a token is accepted with HTTP 200 only",
+                    _ => "is not a OneAccess response",
                 };
                 (vendor_error(&fields), why.to_owned())
             }
@@ -99,14 +99,14 @@ impl Interpreter<'_> {
         let host = &self.host;
         let kind = classify(status, Some(&code));
         let what = match kind {
-            ErrorKind::Throttled => "asks for fewer requests",
-            ErrorKind::Server => "could not answer",
-            ErrorKind::Denied => "refused the request",
-            _ => "gave an answer that is no token",
+            ErrorKind::Throttled => "throttled the request",
+            ErrorKind::Server => "failed to process the request",
+            ErrorKind::Denied => "denied the request",
+            _ => "sent an error instead of a token",
         };
         let advice = match code.as_str() {
             "invalid_client" | "unauthorized" | "unauthorized_client" => {
-                "; check client_id and client_secret (a secret that was reset is replaced at once)"
+                "; check client_id and client_secret (after a reset the old client_secret is invalid at once)"
             }
             _ => "",
         };
@@ -123,16 +123,16 @@ impl Interpreter<'_> {
         let kind = classify(status, None);
         let title = page.and_then(page::title).map(|title| self.redactor.sentence(&title, 100));
         let what = match (kind, title) {
-            (_, Some(title)) => format!("answered a web page: {title}"),
-            (ErrorKind::Throttled, _) => "asks for fewer requests".to_owned(),
-            (ErrorKind::Server, _) => "could not answer".to_owned(),
-            (ErrorKind::Denied, _) => "refused the request without saying why".to_owned(),
-            _ => format!("gave no usable token: the body {why}"),
+            (_, Some(title)) => format!("sent a web page instead of a token: {title}"),
+            (ErrorKind::Throttled, _) => "throttled the request".to_owned(),
+            (ErrorKind::Server, _) => "failed to process the request".to_owned(),
+            (ErrorKind::Denied, _) => "denied the request without a reason".to_owned(),
+            _ => format!("sent no usable token: the body {why}"),
         };
         let advice = match (kind, page::advice(status, page.unwrap_or_default())) {
             (_, Some(advice)) => format!("; {advice}"),
-            (ErrorKind::Denied, _) => "; check client_id and client_secret, and that nothing \
-                 before OneAccess wants a login"
+            (ErrorKind::Denied, _) => "; check client_id and client_secret, and that no proxy \
+                 or portal before OneAccess requires a login"
                 .to_owned(),
             (ErrorKind::Protocol, _) if page.is_some() || status >= 400 => {
                 "; check the endpoint".to_owned()
@@ -149,8 +149,8 @@ impl Interpreter<'_> {
             None => String::new(),
         };
         let message = format!(
-            "{} redirects{target} (HTTP {status}); redirects are not followed with a secret: check \
-             the endpoint",
+            "{} sent a redirect{target} (HTTP {status}); redirects are not followed, since the \
+             request contains the client secret; check the endpoint",
             self.host
         );
         Error::new(ErrorKind::Protocol, message).with_answer(status, None)
@@ -185,11 +185,11 @@ fn body_text<'a>(reply: &'a Reply, repaired: &'a mut Secret) -> Result<&'a str, 
     let body = match &reply.body {
         Ok(Some(body)) => body,
         Ok(None) => return Err(format!("is longer than {MAX_BODY_BYTES} bytes")),
-        Err(_) => return Err("broke off".to_owned()),
+        Err(_) => return Err("is incomplete".to_owned()),
     };
     match reply.header("content-encoding") {
         None | Some("" | "identity") => {}
-        Some(_) => return Err("is compressed, which was not asked for".to_owned()),
+        Some(_) => return Err("is compressed, although no compression was requested".to_owned()),
     }
     let text = std::str::from_utf8(body).unwrap_or_else(|_| {
         *repaired = json::from_utf8_lossy(body);
@@ -203,7 +203,7 @@ fn body_text<'a>(reply: &'a Reply, repaired: &'a mut Secret) -> Result<&'a str, 
 fn grant(fields: &Fields) -> Result<Grant, &'static str> {
     let access_token = match fields.access_token.map(json::decode_string) {
         Some(Some(text)) => text,
-        Some(None) => return Err("has an access_token that is not text"),
+        Some(None) => return Err("has an access_token that is not a string"),
         None => return Err("has no access_token"),
     };
     if access_token.is_empty() || !access_token.bytes().all(|b| b.is_ascii_graphic()) {

@@ -29,7 +29,7 @@ impl<'a> Fields<'a> {
     pub fn parse(body: &'a str) -> Result<Fields<'a>, String> {
         let whole: &RawValue = serde_json::from_str(body).map_err(|error| {
             if error.is_eof() {
-                return "is JSON that breaks off".to_owned();
+                return "is truncated JSON".to_owned();
             }
             // Not serde_json's own message, which may quote the token.
             let (line, column) = (error.line(), error.column());

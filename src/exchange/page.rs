@@ -4,23 +4,23 @@
 const MAX_PAGE_HEAD_BYTES: usize = 64 << 10;
 
 const FIREWALL: &str = "a web application firewall before OneAccess blocked the request";
-const LONG_HEADER: &str = "the header of the request is too long for it: use shorter extra headers, \
-     and form fields for a long secret";
+const LONG_HEADER: &str = "the request headers are too long for this server: use shorter extra \
+     headers, and no Basic authentication with a long secret";
 
 /// Phrases of well-known pages, in lower case, and what to do about them.
 const KNOWN_PAGES: [(&[&str], &str); 6] = [
     (
         &["no required ssl certificate"],
-        "it wants a client certificate: set one that it accepts (client_certificate_file)",
+        "the server requires a client certificate: set client_certificate_file",
     ),
     (
         &["ssl certificate error"],
-        "it does not accept the client certificate: set another one (client_certificate_file), \
-         which has not expired and is signed by a CA that it trusts",
+        "the server does not accept the client certificate (client_certificate_file): check that \
+         it has not expired and is signed by a CA that the server trusts",
     ),
     (
         &["plain http request was sent to https port", "speaking plain http"],
-        "this port speaks TLS: write https:// in the endpoint",
+        "this port expects TLS: use https:// in the endpoint",
     ),
     (&["header or cookie too large", "header fields too large"], LONG_HEADER),
     (
@@ -29,7 +29,8 @@ const KNOWN_PAGES: [(&[&str], &str); 6] = [
     ),
     (
         &["type=\"password\"", "type='password'", "<title>login", "<title>sign in", "<title>登录"],
-        "this is a login page: check the endpoint, and that nothing before OneAccess wants a login",
+        "this is a login page: check the endpoint, and that no proxy or portal before OneAccess \
+         requires a login",
     ),
 ];
 
