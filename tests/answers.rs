@@ -1,4 +1,4 @@
-//! Every answer of the token endpoint has its outcome.
+//! What each response of the token endpoint gives: a token, or an error of a certain kind and message.
 
 mod support;
 
@@ -8,7 +8,7 @@ use oneaccess::{Client, Error, ErrorKind};
 use support::tenant::{Answer, Tenant};
 use support::{client, config};
 
-/// The error of a new client's first call, which makes one attempt only.
+/// The error of the first call of a new client.
 fn error_of(tenant: &Tenant, answer: Answer) -> Error {
     tenant.always(answer);
     let client = client(tenant);
@@ -32,7 +32,6 @@ fn check(rows: Vec<Row>) {
     let tenant = Tenant::start();
     for Row { answer, kind, retryable, code, says } in rows {
         let shown = format!("{answer:?}");
-        // Retryable failures are tried three times: the quick way is one attempt within a second.
         let error = error_of(&tenant, answer);
         assert_eq!(error.kind(), kind, "{shown}: {error}");
         assert_eq!(error.is_retryable(), retryable, "{shown}: {error}");
@@ -44,7 +43,7 @@ fn check(rows: Vec<Row>) {
 const PAGE: &str = "<!DOCTYPE html><html><body>Please log in</body></html>";
 
 #[test]
-fn an_error_with_a_code_is_denied_with_that_code() {
+fn vendor_error_is_denied_with_its_code() {
     use ErrorKind::Denied;
     let oauth = r#"{"error":"invalid_client","error_description":"Bad client credentials"}"#;
     let vendor = r#"{"error_code":"APP.0003","error_msg":"应用已禁用"}"#;
@@ -68,15 +67,15 @@ fn an_error_with_a_code_is_denied_with_that_code() {
 }
 
 #[test]
-fn a_refusal_without_a_code_is_denied_too() {
+fn http_401_or_403_without_a_code_is_denied() {
     check(vec![
         row(Answer::html(401, PAGE), ErrorKind::Denied, None, "HTTP 401"),
-        row(Answer::status(403), ErrorKind::Denied, None, "without saying why"),
+        row(Answer::status(403), ErrorKind::Denied, None, "denied the request without a reason"),
     ]);
 }
 
 #[test]
-fn what_is_not_from_oneaccess_is_a_protocol_error() {
+fn foreign_response_is_a_protocol_error() {
     use ErrorKind::Protocol;
     check(vec![
         row(Answer::html(404, PAGE), Protocol, None, "check the endpoint"),
@@ -93,40 +92,55 @@ fn titled(title: &str) -> String {
 }
 
 #[test]
-fn a_web_page_is_told_with_its_title_and_what_to_do() {
+fn web_page_error_has_its_title_and_advice() {
     use ErrorKind::{Denied, Protocol, Server};
     let secret = "s3cr3t-0123456789";
     let tenant = Tenant::builder().client_secret(secret).start();
     for (status, page, kind, says) in [
-        (404, titled("404 Not Found"), Protocol, "a web page: 404 Not Found (HTTP 404); check the"),
+        (
+            404,
+            titled("404 Not Found"),
+            Protocol,
+            "instead of a token: 404 Not Found (HTTP 404); check the",
+        ),
         (
             403,
             titled("403 Forbidden"),
             Denied,
-            "a web page: 403 Forbidden (HTTP 403); check client",
+            "instead of a token: 403 Forbidden (HTTP 403); check client",
         ),
-        (502, titled("502 Bad Gateway"), Server, "answered a web page: 502 Bad Gateway (HTTP 502)"),
+        (
+            502,
+            titled("502 Bad Gateway"),
+            Server,
+            "sent a web page instead of a token: 502 Bad Gateway (HTTP 502)",
+        ),
         (
             200,
             titled("Tom &amp; Jerry&#39;s &lt;b&gt;"),
             Protocol,
-            "a web page: Tom & Jerry's <b> (",
+            "instead of a token: Tom & Jerry's <b> (",
         ),
-        (200, titled("Sign in to Example"), Protocol, "a web page: Sign in to Example (HTTP 200)"),
+        (
+            200,
+            titled("Sign in to Example"),
+            Protocol,
+            "instead of a token: Sign in to Example (HTTP 200)",
+        ),
         (200, "<p><input type=\"password\">".to_owned(), Protocol, "this is a login page"),
         (200, "<title>Login".to_owned(), Protocol, "this is a login page"),
         (
             400,
             titled("400 No required SSL certificate was sent"),
             Protocol,
-            "set one that it accepts",
+            "requires a client certificate: set client_certificate_file",
         ),
         (400, titled("400 The SSL certificate error"), Protocol, "does not accept the client cert"),
         (
             400,
             titled("400 The plain HTTP request was sent to HTTPS port"),
             Protocol,
-            "HTTPS port (HTTP 400); this port speaks TLS: write https://",
+            "HTTPS port (HTTP 400); this port expects TLS: use https://",
         ),
         (
             400,
@@ -139,10 +153,15 @@ fn a_web_page_is_told_with_its_title_and_what_to_do() {
             418,
             titled("Blocked"),
             Protocol,
-            "a web page: Blocked (HTTP 418); a web application fire",
+            "instead of a token: Blocked (HTTP 418); a web application fire",
         ),
         (403, titled("Attention Required! | Example"), Denied, "a web application firewall"),
-        (400, titled(&format!("No {secret} here")), Protocol, "a web page: No [hidden] here"),
+        (
+            400,
+            titled(&format!("No {secret} here")),
+            Protocol,
+            "instead of a token: No [hidden] here",
+        ),
         (400, titled(&"long ".repeat(50)), Protocol, "long long …"),
         (400, titled(""), Protocol, "is a web page"),
     ] {
@@ -155,7 +174,7 @@ fn a_web_page_is_told_with_its_title_and_what_to_do() {
 }
 
 #[test]
-fn a_title_is_looked_for_in_the_first_64_kib() {
+fn title_is_searched_in_the_first_64_kib() {
     let tenant = Tenant::start();
     for (padding, shown) in [(64 << 10, false), ((64 << 10) - 30, true), (65_530, false)] {
         let page = format!("<{}><title>Found</title>", "é".repeat(padding / 2));
@@ -165,7 +184,7 @@ fn a_title_is_looked_for_in_the_first_64_kib() {
 }
 
 #[test]
-fn a_success_without_a_token_is_a_protocol_error() {
+fn http_200_without_a_token_is_a_protocol_error() {
     use ErrorKind::Protocol;
     let says = |body: &str, says| row(Answer::json(200, body), Protocol, None, says);
     let compressed =
@@ -175,14 +194,14 @@ fn a_success_without_a_token_is_a_protocol_error() {
     check(vec![
         says("", "is empty"),
         row(Answer::html(200, PAGE), Protocol, None, "is a web page"),
-        says(r#"{"access_token":"t", "#, "breaks off"),
-        says(r#"{"access_token":"very-secret","#, "breaks off"),
+        says(r#"{"access_token":"t", "#, "is truncated JSON"),
+        says(r#"{"access_token":"very-secret","#, "is truncated JSON"),
         says(r#"{"access_token" "very-secret"}"#, "line 1, column 17"),
         says("[1]", "not an object"),
         says("null", "not an object"),
         says("{}", "has no access_token"),
         says(r#"{"access_token":""}"#, "empty or not visible"),
-        says(r#"{"access_token":17}"#, "not text"),
+        says(r#"{"access_token":17}"#, "not a string"),
         says(r#"{"access_token":"a b"}"#, "not visible ASCII"),
         says(r#"{"access_token":"a\u0000b"}"#, "not visible ASCII"),
         says(r#"{"access_token":"a\nb"}"#, "not visible ASCII"),
@@ -192,13 +211,18 @@ fn a_success_without_a_token_is_a_protocol_error() {
         says(r#"{"access_token":"t"} x"#, "is not JSON"),
         says(&long, "longer than 1048576"),
         row(compressed, Protocol, None, "compressed"),
-        row(created, Protocol, None, "may hold one, but it counts with HTTP 200 only (HTTP 201)"),
+        row(
+            created,
+            Protocol,
+            None,
+            "may contain one, but a token is accepted with HTTP 200 only (HTTP 201)",
+        ),
         row(Answer::status(204), Protocol, None, "HTTP 204"),
     ]);
 }
 
 #[test]
-fn a_redirect_is_not_followed() {
+fn redirect_is_not_followed() {
     let elsewhere = Tenant::start();
     let tenant = Tenant::start();
     let location = format!("{}/api/v2/tenant/token?client_secret=x", elsewhere.endpoint());
@@ -214,7 +238,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn throttling_and_server_failures_are_retried_and_told() {
+fn throttling_and_server_errors_are_retryable() {
     use ErrorKind::{Server, Throttled};
     let gateway = r#"{"error_code":"APIG.0308","error_msg":"throttled"}"#;
     let busy = r#"{"error_code":"IDAAS.TENANT.COM.0002","error_msg":"system busy"}"#;
@@ -235,7 +259,7 @@ fn throttling_and_server_failures_are_retried_and_told() {
 }
 
 #[test]
-fn broken_connections_are_transport_errors_and_what_is_not_http_is_not() {
+fn broken_connection_and_invalid_http_differ_in_kind() {
     use ErrorKind::{Protocol, Transport};
     let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"access_token\":\"t\"";
     let rows = [
@@ -260,15 +284,15 @@ fn broken_connections_are_transport_errors_and_what_is_not_http_is_not() {
 }
 
 #[test]
-fn a_status_that_says_it_all_survives_a_broken_body() {
+fn http_503_with_a_truncated_body_is_a_server_error() {
     let tenant = Tenant::start();
     let cut = b"HTTP/1.1 503 x\r\nContent-Length: 100\r\n\r\n<html>".to_vec();
     let error = error_of(&tenant, Answer::Cut { bytes: cut });
     assert_eq!((error.kind(), error.http_status()), (ErrorKind::Server, 503));
 }
 
-/// Seconds of life that the client gives the token of such an answer, about.
-fn life_of(tenant: &Tenant, fields: &str) -> u64 {
+/// The lifetime in seconds, rounded, that the client gives the token of a response with these fields.
+fn lifetime_of(tenant: &Tenant, fields: &str) -> u64 {
     tenant.always(Answer::json(200, &format!(r#"{{"access_token":"t","extra":[{{}}]{fields}}}"#)));
     let token = client(tenant).token().unwrap_or_else(|error| panic!("{fields}: {error}"));
     assert_eq!(token.authorization(), "Bearer t");
@@ -277,7 +301,7 @@ fn life_of(tenant: &Tenant, fields: &str) -> u64 {
 }
 
 #[test]
-fn optional_fields_never_cost_a_token() {
+fn invalid_optional_fields_are_ignored() {
     let tenant = Tenant::start();
     for (fields, life) in [
         ("", 300),
@@ -300,12 +324,12 @@ fn optional_fields_never_cost_a_token() {
         (r#","token_type":"mac","token_type":"bearer""#, 300),
         (r#","\ud800":1,"x":"\ud800","expires\u005fin":60"#, 60),
     ] {
-        assert!(life_of(&tenant, fields).abs_diff(life) <= 1, "{fields}");
+        assert!(lifetime_of(&tenant, fields).abs_diff(life) <= 1, "{fields}");
     }
 }
 
 #[test]
-fn a_token_that_expired_on_its_way_is_an_error() {
+fn token_that_arrives_expired_is_an_error() {
     let tenant = Tenant::start();
     for life in ["0", "-5", "0.0", "-1e300", "\"0\""] {
         let body = format!(r#"{{"access_token":"t","expires_in":{life}}}"#);
@@ -318,7 +342,7 @@ fn a_token_that_expired_on_its_way_is_an_error() {
 }
 
 #[test]
-fn unknown_fields_may_be_of_any_depth() {
+fn unknown_fields_may_be_nested_deeply() {
     let tenant = Tenant::start();
     for depth in [200, 100_000] {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));
@@ -331,7 +355,7 @@ fn unknown_fields_may_be_of_any_depth() {
 }
 
 #[test]
-fn what_surrounds_the_json_never_costs_a_token() {
+fn bom_blanks_and_bad_utf8_do_not_cost_the_token() {
     let tenant = Tenant::start();
     let bodies: [&[u8]; 4] = [
         b"\xef\xbb\xbf{\"access_token\":\"t\"}",
@@ -352,7 +376,7 @@ fn what_surrounds_the_json_never_costs_a_token() {
 }
 
 #[test]
-fn a_header_may_have_32_kib() {
+fn response_header_may_have_32_kib() {
     let tenant = Tenant::start();
     let answer = |length| {
         Answer::json(200, r#"{"access_token":"t"}"#).header("X-Padding", &"x".repeat(length))
@@ -365,7 +389,7 @@ fn a_header_may_have_32_kib() {
 }
 
 #[test]
-fn a_secret_and_a_header_may_be_long() {
+fn long_secret_and_long_header_are_sent() {
     let secret = "s".repeat(32 << 10);
     let tenant = Tenant::builder().client_secret(&secret).start();
     for basic in [false, true] {
@@ -382,7 +406,7 @@ fn a_secret_and_a_header_may_be_long() {
 }
 
 #[test]
-fn a_token_tells_what_the_answer_said() {
+fn token_has_the_fields_of_the_response() {
     let tenant = Tenant::start();
     let token = client(&tenant).token().expect("a token");
     assert_eq!(Some(token.access_token()), tenant.current_token().as_deref());
@@ -395,10 +419,10 @@ fn a_token_tells_what_the_answer_said() {
 }
 
 #[test]
-fn credentials_go_as_form_fields_or_as_basic_authentication_and_never_both() {
+fn credentials_are_sent_in_form_or_basic_never_both() {
     let secret = "p+q/r=s&t%u:v w~é中";
     let tenant = Tenant::builder().client_secret(secret).start();
-    client(&tenant).token().expect("by form");
+    client(&tenant).token().expect("with form fields");
     let form = tenant.last_request().expect("a request");
     assert_eq!(form.method, "POST");
     assert_eq!(form.path, "/api/v2/tenant/token");
@@ -407,7 +431,7 @@ fn credentials_go_as_form_fields_or_as_basic_authentication_and_never_both() {
     assert_eq!(form.form_field("client_secret").as_deref(), Some(secret));
 
     let basic = oneaccess::Client::new(&config(&tenant).basic_auth(true)).expect("a client");
-    basic.token().expect("by Basic");
+    basic.token().expect("with Basic");
     let basic = tenant.last_request().expect("a request");
     assert!(basic.header("Authorization").is_some_and(|value| value.starts_with("Basic ")));
     assert_eq!(basic.body, b"grant_type=client_credentials");
@@ -429,7 +453,7 @@ fn extra_headers_are_sent() {
 }
 
 #[test]
-fn retry_after_is_advice_in_seconds_or_as_a_date_of_the_servers_own_clock() {
+fn retry_after_is_seconds_or_a_date() {
     let tenant = Tenant::start();
     let dates = [
         ("Date", "Wed, 21 Oct 2015 07:28:00 GMT"),
@@ -442,14 +466,14 @@ fn retry_after_is_advice_in_seconds_or_as_a_date_of_the_servers_own_clock() {
         }
         let before = tenant.requests();
         let error = error_of(&tenant, answer);
-        let advice = error.retry_after().expect("advice").as_secs();
-        assert!((39..=48).contains(&advice), "{headers:?}: {advice} s");
-        assert_eq!(tenant.requests() - before, 1, "advice ends the attempts");
+        let after = error.retry_after().expect("a Retry-After").as_secs();
+        assert!((39..=48).contains(&after), "{headers:?}: {after} s");
+        assert_eq!(tenant.requests() - before, 1, "Retry-After ends the attempts");
     }
 }
 
 #[test]
-fn three_attempts_then_the_error() {
+fn failed_request_is_tried_three_times() {
     let tenant = Tenant::start();
     error_of(&tenant, Answer::status(503));
     assert_eq!(tenant.requests(), 3);
@@ -461,7 +485,7 @@ fn three_attempts_then_the_error() {
 }
 
 #[test]
-fn a_vendors_text_comes_without_secrets_short_and_on_one_line() {
+fn vendor_text_is_redacted_and_on_one_line() {
     let secret = "s3cr3t+/=&%: x";
     let tenant = Tenant::builder().client_secret(secret).client_id("me").start();
     let old = "9507d921f8f0f16a9480b449243aec19f4453a6256dc4428fa1d77d340468097";
@@ -483,7 +507,7 @@ fn a_vendors_text_comes_without_secrets_short_and_on_one_line() {
 }
 
 #[test]
-fn a_vendors_code_and_host_come_whole() {
+fn vendor_code_and_host_are_not_shortened() {
     let tenant = Tenant::start();
     let long = r#"{"error_code":"APP.ORGANIZATION.ACCOUNT.0038","error_msg":"x"}"#;
     let error = error_of(&tenant, Answer::json(400, long));
@@ -494,7 +518,7 @@ fn a_vendors_code_and_host_come_whole() {
 }
 
 #[test]
-fn a_vendors_code_is_one_line_without_tokens() {
+fn vendor_code_is_redacted_and_on_one_line() {
     let tenant = Tenant::start();
     let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abcdefgh";
     for (code, shown) in [
@@ -513,7 +537,7 @@ fn a_vendors_code_is_one_line_without_tokens() {
 }
 
 #[test]
-fn a_token_that_a_vendor_echoes_is_hidden_in_whatever_sentence() {
+fn echoed_token_is_hidden_in_any_sentence() {
     let tenant = Tenant::start();
     for (text, token) in [
         ("Access token expired: abcdefgh", "abcdefgh"),
@@ -536,7 +560,7 @@ fn a_token_that_a_vendor_echoes_is_hidden_in_whatever_sentence() {
 }
 
 #[test]
-fn the_latest_token_is_hidden_when_an_answer_echoes_it() {
+fn echoed_latest_token_is_hidden() {
     let tenant = Tenant::start();
     tenant.next(Answer::json(200, r#"{"access_token":"short"}"#));
     let client = client(&tenant);
@@ -544,13 +568,13 @@ fn the_latest_token_is_hidden_when_an_answer_echoes_it() {
     tenant
         .always(Answer::json(400, r#"{"error":"x","error_description":"gave you short before"}"#));
     client.reject("short");
-    client.token().expect("still the stale token");
+    client.token().expect("the rejected token, which is still valid");
     let error = client.last_error().expect("denied");
     assert!(error.to_string().contains("gave you [hidden] before"), "{error}");
 }
 
 #[test]
-fn a_refusal_whose_body_breaks_off_is_denied_once() {
+fn http_401_with_a_truncated_body_is_not_retried() {
     let tenant = Tenant::start();
     let cut = b"HTTP/1.1 401 x\r\nContent-Length: 100\r\n\r\n{\"err".to_vec();
     assert_eq!(error_of(&tenant, Answer::Cut { bytes: cut }).kind(), ErrorKind::Denied);

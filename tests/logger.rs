@@ -1,5 +1,5 @@
-//! A logger of the program that panics: the refresh ends as with any other panic. Installed for the
-//! whole process, so this is a test program of its own, with one test.
+//! A logger that panics: the refresh fails with an error, and later calls work. A logger is installed
+//! for the whole process, so this is a test program with only one test.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::tenant::{Answer, Tenant};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Panics at what comes from a target that begins like this.
+/// Panics on log records whose target starts with this text.
 struct Panicking(Mutex<Option<&'static str>>);
 
 static LOGGER: Panicking = Panicking(Mutex::new(None));
@@ -40,8 +40,8 @@ impl Log for Panicking {
     fn flush(&self) {}
 }
 
-/// Two calls at once: one makes the request, the other waits for it.
-fn both(client: &Client) -> [Result<(), Error>; 2] {
+/// Two calls at once: the leader makes the request, the follower waits for it.
+fn leader_and_follower(client: &Client) -> [Result<(), Error>; 2] {
     let call = || client.token_within(TIMEOUT).map(drop);
     thread::scope(|scope| {
         let calls = [scope.spawn(call), scope.spawn(call)];
@@ -50,10 +50,10 @@ fn both(client: &Client) -> [Result<(), Error>; 2] {
 }
 
 #[test]
-fn a_panic_of_the_logger_ends_the_refresh() {
+fn panicking_logger_ends_the_refresh() {
     log::set_logger(&LOGGER).expect("the first logger");
     log::set_max_level(log::LevelFilter::Trace);
-    // At a token, at a failure, and in the midst of a request.
+    // When a token was obtained, when a request failed, and during a request.
     let delay = Duration::from_millis(200);
     for (target, answer) in [
         ("oneaccess", Answer::Normal),
@@ -65,14 +65,14 @@ fn a_panic_of_the_logger_ends_the_refresh() {
         let client = client(&tenant);
         LOGGER.panics_at(Some(target));
         let start = Instant::now();
-        for outcome in both(&client) {
+        for outcome in leader_and_follower(&client) {
             assert_eq!(outcome.expect_err("a panic").kind(), ErrorKind::Internal);
         }
         LOGGER.panics_at(None);
-        // Neither the deadline nor the end of an abandoned refresh was waited for.
+        // The calls ended with the panic, not with their deadline.
         assert!(start.elapsed() < TIMEOUT, "{:?}", start.elapsed());
         let token = loop {
-            // Until the backoff is over.
+            // The error is repeated until the backoff is over.
             match client.token_within(TIMEOUT) {
                 Ok(token) => break token,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Internal),

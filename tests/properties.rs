@@ -1,5 +1,5 @@
-//! Whatever is configured and whatever comes over the wire: no panic, no wrong host, no token that
-//! the server did not give, no message unfit to be shown.
+//! Random configurations and responses. None of them may cause a panic, a request to another host, a
+//! token that the server did not send, or a message that cannot be shown.
 
 mod support;
 
@@ -14,12 +14,12 @@ use support::rng::Rng;
 use support::tenant::{Answer, Tenant};
 use support::timeouts::to_port;
 
-/// One line of bearable length.
-fn fit_to_be_shown(error: &Error) {
+/// The message is one line, not too long, and has no internal details.
+fn assert_presentable(error: &Error) {
     let text = error.to_string();
     assert!(text.len() < 1500 && !text.chars().any(char::is_control), "{text:?}");
     assert_ne!(error.kind(), ErrorKind::Internal, "{text}");
-    // rustls explains a missing close_notify with a page of its documentation.
+    // For a missing close_notify rustls has a message with a link to its documentation.
     assert!(!text.contains("docs.rs") && !text.contains("close_notify"), "{text}");
 }
 
@@ -70,8 +70,8 @@ const ENDPOINT_WORDS: [&[u8]; 32] = [
     b"fe80::1%25eth0",
 ];
 
-/// Who an accepted endpoint means, read independently.
-fn meant(endpoint: &str) -> String {
+/// Host and port of an accepted endpoint, parsed independently of the library.
+fn expected_authority(endpoint: &str) -> String {
     let text = endpoint.trim().to_ascii_lowercase();
     let rest = text.strip_prefix("https://").unwrap_or(&text);
     let authority = rest.split('/').next().unwrap_or_default().to_owned();
@@ -88,7 +88,7 @@ fn meant(endpoint: &str) -> String {
 }
 
 #[test]
-fn an_accepted_endpoint_is_contacted_under_the_host_that_was_given() {
+fn accepted_endpoint_is_contacted_at_its_own_host() {
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let seen = asked.clone();
     let proxy = Server::start(move |mut client| {
@@ -112,15 +112,16 @@ fn an_accepted_endpoint_is_contacted_under_the_host_that_was_given() {
         let config = config.system_roots(false).proxy(Some(&url));
         match Client::new(&config) {
             Ok(client) => {
-                let error = client.token_within(Duration::from_millis(90)).expect_err("a proxy");
-                fit_to_be_shown(&error);
-                let asked = asked.lock().unwrap().pop().expect("a question");
-                let expected = format!("CONNECT {} HTTP/1.1", meant(&endpoint));
-                assert_eq!(asked, expected, "{endpoint:?}");
+                let error =
+                    client.token_within(Duration::from_millis(90)).expect_err("the proxy refuses");
+                assert_presentable(&error);
+                let request = asked.lock().unwrap().pop().expect("a request to the proxy");
+                let expected = format!("CONNECT {} HTTP/1.1", expected_authority(&endpoint));
+                assert_eq!(request, expected, "{endpoint:?}");
                 accepted += 1;
             }
             Err(error) => {
-                fit_to_be_shown(&error);
+                assert_presentable(&error);
                 let kinds = [ErrorKind::Config, ErrorKind::Argument];
                 assert!(kinds.contains(&error.kind()), "{endpoint:?}: {error}");
             }
@@ -131,7 +132,7 @@ fn an_accepted_endpoint_is_contacted_under_the_host_that_was_given() {
 }
 
 #[test]
-fn plain_http_is_for_loopback_only_whatever_is_written() {
+fn plain_http_is_accepted_for_loopback_only() {
     let mut rng = Rng::new(5);
     for _ in 0..2000 {
         let seed = rng.pick(&["http://localhost:8080", "http://127.0.0.1", "http://[::1]:80/"]);
@@ -154,7 +155,7 @@ fn plain_http_is_for_loopback_only_whatever_is_written() {
 }
 
 #[test]
-fn a_header_never_becomes_another_one() {
+fn extra_header_cannot_inject_another_header() {
     let tenant = Tenant::builder().plain_http().start();
     let words: [&[u8]; 14] = [
         b"\r\n",
@@ -184,7 +185,7 @@ fn a_header_never_becomes_another_one() {
             Ok(client) => client,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Argument, "{error}");
-                fit_to_be_shown(&error);
+                assert_presentable(&error);
                 continue;
             }
         };
@@ -245,7 +246,7 @@ const BODY_WORDS: [&[u8]; 26] = [
 ];
 
 #[test]
-fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_kind() {
+fn response_gives_its_token_or_the_right_error() {
     let tenant = Tenant::builder().plain_http().start();
     let mut rng = Rng::new(7);
     let mut tokens = 0;
@@ -266,23 +267,23 @@ fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_
                 let text = text.trim_start_matches('\u{feff}');
                 assert_eq!(status, 200);
                 serde_json::from_str::<IgnoredAny>(text).expect("it was JSON");
-                // What serde_json cannot hold in a `Value` is no matter where nobody asks for it.
-                let holdable = text.replace("1e999", "1").replace("\\ud800", "x");
-                if let Ok(json) = serde_json::from_str::<serde_json::Value>(&holdable) {
+                // A `Value` cannot represent these; in fields that are skipped they are allowed.
+                let representable = text.replace("1e999", "1").replace("\\ud800", "x");
+                if let Ok(json) = serde_json::from_str::<serde_json::Value>(&representable) {
                     let expected = json["access_token"].as_str();
                     assert_eq!(expected, Some(token.access_token()), "{text}");
                 }
                 assert!(token.access_token().bytes().all(|byte| byte.is_ascii_graphic()));
             }
             Err(error) => {
-                fit_to_be_shown(&error);
+                assert_presentable(&error);
                 let kinds: &[ErrorKind] = match status {
                     429 => &[ErrorKind::Throttled],
                     500 => &[ErrorKind::Server],
                     201 => &[ErrorKind::Protocol],
                     _ => &[ErrorKind::Protocol, ErrorKind::Denied, ErrorKind::Throttled],
                 };
-                // A machine that is busy may need more time than that.
+                // On a busy machine 90 ms may not be enough.
                 let late = error.kind() == ErrorKind::Timeout;
                 assert!(late || kinds.contains(&error.kind()), "{status} {body:?}: {error}");
             }
@@ -292,8 +293,8 @@ fn a_token_is_what_the_answer_says_and_everything_else_is_an_error_of_the_right_
     assert!(tokens > 10, "{tokens}");
 }
 
-/// One more layer around a secret that a server sends back.
-fn wrapped(rng: &mut Rng, text: &str) -> String {
+/// The text in a random encoding that a server may use when it echoes the secret.
+fn encoded(rng: &mut Rng, text: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let unicode = |c: char| match c.is_ascii_alphanumeric() {
         true => c.to_string(),
@@ -310,7 +311,7 @@ fn wrapped(rng: &mut Rng, text: &str) -> String {
 }
 
 #[test]
-fn a_secret_is_hidden_however_it_is_wrapped() {
+fn secret_is_hidden_under_random_encodings() {
     let mut rng = Rng::new(11);
     let characters: Vec<char> = "aZ09-._~ +/=&%\\\"<:;!é中".chars().collect();
     for _ in 0..20 {
@@ -323,13 +324,13 @@ fn a_secret_is_hidden_however_it_is_wrapped() {
         for _ in 0..30 {
             let mut echo = secret.clone();
             for _ in 0..rng.below(3) {
-                echo = wrapped(&mut rng, &echo);
+                echo = encoded(&mut rng, &echo);
             }
             let text = format!("no client has ({echo}), try again");
             let body = serde_json::json!({"error": "e", "error_description": text}).to_string();
             tenant.always(Answer::json(400, &body));
             let error = support::client(&tenant).token().expect_err("denied");
-            fit_to_be_shown(&error);
+            assert_presentable(&error);
             let text = error.to_string();
             let whole = text.contains("e: no client has (") && text.contains("), try again");
             assert!(whole || text.contains("e: [hidden]"), "{secret:?} {echo:?}: {text}");
@@ -377,7 +378,7 @@ const RAW_WORDS: [&[u8]; 27] = [
 ];
 
 #[test]
-fn bytes_that_are_not_quite_http_are_errors_and_no_panic() {
+fn mutated_http_gives_an_error_not_a_panic() {
     let tenant = Tenant::builder().plain_http().start();
     let mut rng = Rng::new(8);
     for _ in 0..1500 {
@@ -388,7 +389,7 @@ fn bytes_that_are_not_quite_http_are_errors_and_no_panic() {
         match client.token_within(Duration::from_millis(90)) {
             Ok(token) => assert!(bytes.windows(token.access_token().len()).count() > 0),
             Err(error) => {
-                fit_to_be_shown(&error);
+                assert_presentable(&error);
                 let never =
                     [ErrorKind::Config, ErrorKind::Argument, ErrorKind::Tls, ErrorKind::Proxy];
                 let text = String::from_utf8_lossy(&bytes);
@@ -399,7 +400,7 @@ fn bytes_that_are_not_quite_http_are_errors_and_no_panic() {
 }
 
 #[test]
-fn retry_after_is_advice_of_bearable_length_or_none() {
+fn retry_after_is_bounded() {
     let tenant = Tenant::builder().plain_http().start();
     let seeds =
         ["30", "0", "Wed, 21 Oct 2015 07:28:00 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "1.5"];
@@ -427,15 +428,15 @@ fn retry_after_is_advice_of_bearable_length_or_none() {
         tenant.always(Answer::status(*rng.pick(&[&503, &429])).header("Retry-After", &value));
         let client = support::client(&tenant);
         let error = client.token_within(Duration::from_millis(90)).expect_err("busy");
-        fit_to_be_shown(&error);
+        assert_presentable(&error);
         longest = longest.max(error.retry_after().unwrap_or_default());
     }
-    println!("the longest advice was {longest:?}");
+    println!("the longest Retry-After was {longest:?}");
     assert!(longest > Duration::from_secs(25) && longest <= Duration::from_secs(72), "{longest:?}");
 }
 
-/// How many bytes a whole exchange sends to the client, about.
-fn length_of_an_exchange(tenant: &Tenant) -> usize {
+/// About how many bytes the server sends in one complete request.
+fn bytes_to_client(tenant: &Tenant) -> usize {
     let relay = Relay::to(tenant.port(), Fault::None);
     let client = Client::new(&to_port(tenant, relay.port())).expect("a client");
     client.token().expect("a token");
@@ -443,14 +444,15 @@ fn length_of_an_exchange(tenant: &Tenant) -> usize {
 }
 
 #[test]
-fn a_connection_that_breaks_anywhere_is_a_transport_error() {
+fn connection_cut_anywhere_is_a_transport_error() {
     let tenant = Tenant::start();
-    let length = length_of_an_exchange(&tenant);
+    let length = bytes_to_client(&tenant);
     for place in (0..length - 60).step_by(29) {
         for fault in [Fault::Cut(place), Fault::Reset(place)] {
             let relay = Relay::to(tenant.port(), fault);
             let client = Client::new(&to_port(&tenant, relay.port())).expect("a client");
-            // No time for a second attempt: it may resume the session, and needs fewer bytes then.
+            // Too short for a second attempt, which may resume the TLS session and then needs fewer
+            // bytes than the relay lets pass.
             let error = match client.token_within(Duration::from_millis(100)) {
                 Ok(_) => panic!("{fault:?} of {length}: a token"),
                 Err(error) => error,
@@ -458,16 +460,16 @@ fn a_connection_that_breaks_anywhere_is_a_transport_error() {
             let kinds = [ErrorKind::Transport, ErrorKind::Timeout];
             assert!(kinds.contains(&error.kind()), "{fault:?} of {length}: {error}");
             assert!(error.is_retryable(), "{fault:?}: {error}");
-            fit_to_be_shown(&error);
+            assert_presentable(&error);
         }
     }
 }
 
 #[test]
-fn a_record_changed_after_the_handshake_says_so() {
+fn corrupted_record_is_a_tls_error() {
     let tenant = Tenant::start();
-    let length = length_of_an_exchange(&tenant);
-    // In the answer, which is the last record but for the end of TLS.
+    let length = bytes_to_client(&tenant);
+    // Within the response: the last record but one, before the close_notify alert.
     let relay = Relay::to(tenant.port(), Fault::Corrupt(length - 100));
     let client = Client::new(&to_port(&tenant, relay.port())).expect("a client");
     let error = client.token_within(Duration::from_secs(3)).expect_err("no token");
@@ -476,22 +478,22 @@ fn a_record_changed_after_the_handshake_says_so() {
 }
 
 #[test]
-fn a_byte_that_was_changed_anywhere_brings_no_token() {
+fn byte_corrupted_anywhere_gives_no_wrong_token() {
     let tenant = Tenant::start();
-    let length = length_of_an_exchange(&tenant);
+    let length = bytes_to_client(&tenant);
     let mut kinds = std::collections::BTreeMap::new();
     for place in (0..length - 60).step_by(23) {
         let relay = Relay::to(tenant.port(), Fault::Corrupt(place));
         let client = Client::new(&to_port(&tenant, relay.port())).expect("a client");
         let error = match client.token_within(Duration::from_millis(150)) {
-            // A record that TLS lets pass: its version number, a session ticket.
+            // TLS does not check every byte: the version number of a record, a session ticket.
             Ok(token) => {
                 assert_eq!(Some(token.access_token()), tenant.current_token().as_deref());
                 continue;
             }
             Err(error) => error,
         };
-        fit_to_be_shown(&error);
+        assert_presentable(&error);
         let allowed = [ErrorKind::Tls, ErrorKind::Transport, ErrorKind::Timeout];
         assert!(allowed.contains(&error.kind()), "{place} of {length}: {error}");
         *kinds.entry(format!("{:?}", error.kind())).or_insert(0) += 1;

@@ -1,4 +1,4 @@
-//! The client secret stays where it belongs: wiped from memory, absent from messages and logs.
+//! Secrets and tokens are wiped from memory, and appear neither in messages nor in logs.
 
 mod support;
 
@@ -18,8 +18,8 @@ use zeroize::Zeroize;
 const PROXY_PASSWORD: &str = "proxy-p4ssw0rd-91";
 const HEADER_VALUE: &str = "header-value-5577";
 
-/// Every record of every level; but ureq is capped at debug, as hosts are told to do: at trace it
-/// and ureq_proto dump what was sent and received.
+/// Collects all log records, those of ureq only up to debug, as the README advises: at trace ureq and
+/// ureq_proto log what was sent and received.
 struct Records(Mutex<Vec<String>>);
 
 impl Log for Records {
@@ -40,7 +40,7 @@ impl Log for Records {
 
 static RECORDS: Records = Records(Mutex::new(Vec::new()));
 
-/// The forms in which a secret could be seen.
+/// The secrets of a client, in the forms in which a log could show them.
 fn forms(tenant: &Tenant) -> Vec<String> {
     use base64::prelude::{BASE64_STANDARD, Engine};
     let (id, secret) = (tenant.client_id(), tenant.client_secret());
@@ -94,7 +94,7 @@ fn every_answer(tenant: &Tenant) -> Vec<Answer> {
 }
 
 #[test]
-fn logs_and_messages_hold_neither_secret_nor_token_at_any_level() {
+fn logs_and_messages_contain_no_secret() {
     in_child(plain, || {
         log::set_logger(&RECORDS).expect("the first logger");
         log::set_max_level(LevelFilter::Trace);
@@ -106,7 +106,7 @@ fn logs_and_messages_hold_neither_secret_nor_token_at_any_level() {
             for config in every_configuration(&tenant, refusing.port()) {
                 said.push(format!("{config:?} {config:#?}"));
                 match Client::new(&config) {
-                    Ok(client) => said.extend(everything_of(&client)),
+                    Ok(client) => said.extend(all_texts_of(&client)),
                     Err(error) => said.push(format!("{error} {error:?}")),
                 }
             }
@@ -121,8 +121,8 @@ fn logs_and_messages_hold_neither_secret_nor_token_at_any_level() {
     });
 }
 
-/// All that a client and what it gives can be made to say.
-fn everything_of(client: &Client) -> Vec<String> {
+/// All texts that a client, its tokens and its errors can be formatted to.
+fn all_texts_of(client: &Client) -> Vec<String> {
     let outcome = client.token_within(Duration::from_millis(500));
     let mut said = vec![format!("{client:?} {client:#?}"), format!("{outcome:?}")];
     if let Err(error) = &outcome {
@@ -134,8 +134,9 @@ fn everything_of(client: &Client) -> Vec<String> {
     said
 }
 
-/// What the child is told, without showing it.
-fn with_masked(tenant: &Tenant) -> Command {
+/// A command whose environment tells the child about the tenant. The secret is masked, or it would be
+/// found in the environment of the child.
+fn with_masked_secret(tenant: &Tenant) -> Command {
     let mut command = plain();
     command
         .env("TENANT", tenant.endpoint())
@@ -149,26 +150,27 @@ fn variable(name: &str) -> String {
     std::env::var(name).expect(name)
 }
 
-/// What the child was told.
-fn told_config() -> Config {
+/// The configuration for the tenant that the environment names.
+fn config_from_env() -> Config {
     let secret = unmasked(&variable("TENANT_SECRET"));
     let config = Config::new(&variable("TENANT"), &variable("TENANT_ID"), &secret);
     config.ca_file(variable("TENANT_CA")).proxy(Some(""))
 }
 
-/// Clients make requests and are dropped; then this process stops. More than one: what the first
-/// one frees may go back to the system as a whole, by luck.
-fn use_clients(works: bool, configure: impl Fn(Config) -> Config) {
+/// Makes requests with three clients, one after another, drops them, and stops this process. Three,
+/// because the allocator may return all memory of a single client to the operating system, and
+/// nothing would be left to search.
+fn use_clients(succeeds: bool, configure: impl Fn(Config) -> Config) {
     for _ in 0..3 {
-        let config = configure(told_config());
+        let config = configure(config_from_env());
         let outcome = Client::new(&config).expect("a client").token();
-        assert_eq!(outcome.is_ok(), works, "{outcome:?}");
+        assert_eq!(outcome.is_ok(), succeeds, "{outcome:?}");
     }
     stop();
 }
 
-/// None of these texts is in the memory of a process that stopped.
-fn holds_none(pid: u32, texts: &[String]) {
+/// Fails if one of the texts is in the memory of a stopped process.
+fn assert_none_in_memory(pid: u32, texts: &[String]) {
     let mut left = Vec::new();
     for text in texts {
         left.extend(places(pid, text).into_iter().map(|place| format!("{text} at {place}")));
@@ -184,14 +186,14 @@ fn sent_forms(tenant: &Tenant) -> Vec<String> {
 }
 
 #[test]
-fn held_secret_is_found_on_heap_and_stacks() {
-    // What the tests below are worth.
+fn memory_search_finds_a_secret_on_heap_and_stack() {
+    // Without this the tests below could pass because the search finds nothing at all.
     let tenant = Tenant::start();
     let mut found = Vec::new();
     in_stopping_child(
-        || with_masked(&tenant),
+        || with_masked_secret(&tenant),
         || {
-            let config = told_config();
+            let config = config_from_env();
             stop();
             drop(config);
             stop();
@@ -217,9 +219,9 @@ fn held_secret_is_found_on_heap_and_stacks() {
 fn secret_in_form_fields_is_wiped() {
     let tenant = Tenant::start();
     in_stopping_child(
-        || with_masked(&tenant),
+        || with_masked_secret(&tenant),
         || use_clients(true, |config| config),
-        |pid| holds_none(pid, &sent_forms(&tenant)),
+        |pid| assert_none_in_memory(pid, &sent_forms(&tenant)),
     );
 }
 
@@ -227,9 +229,9 @@ fn secret_in_form_fields_is_wiped() {
 fn secret_in_basic_authentication_is_wiped() {
     let tenant = Tenant::start();
     in_stopping_child(
-        || with_masked(&tenant),
+        || with_masked_secret(&tenant),
         || use_clients(true, |config| config.basic_auth(true)),
-        |pid| holds_none(pid, &sent_forms(&tenant)),
+        |pid| assert_none_in_memory(pid, &sent_forms(&tenant)),
     );
 }
 
@@ -243,7 +245,7 @@ fn secret_sent_through_a_proxy_is_wiped() {
     let url = format!("http://walter:{PROXY_PASSWORD}@127.0.0.1:{}", proxy.port());
     in_stopping_child(
         || {
-            let mut command = with_masked(&tenant);
+            let mut command = with_masked_secret(&tenant);
             command.env("PROXY", &url);
             command
         },
@@ -251,24 +253,24 @@ fn secret_sent_through_a_proxy_is_wiped() {
             use_clients(true, |config| config.proxy(Some(&variable("PROXY"))));
             use_clients(true, |config| config.proxy(Some(&variable("PROXY"))).basic_auth(true));
         },
-        |pid| holds_none(pid, &sent_forms(&tenant)),
+        |pid| assert_none_in_memory(pid, &sent_forms(&tenant)),
     );
 }
 
 #[test]
-fn secret_of_a_file_is_wiped() {
+fn secret_from_a_file_is_wiped() {
     let tenant = Tenant::start();
     let folder = tempfile::TempDir::new().expect("a folder");
     let path = folder.path().join("secret");
     std::fs::write(&path, tenant.client_secret() + "\n").expect("a file");
     in_stopping_child(
         || {
-            let mut command = with_masked(&tenant);
+            let mut command = with_masked_secret(&tenant);
             command.env("SECRET_FILE", &path);
             command
         },
         || use_clients(true, |config| config.client_secret_file(variable("SECRET_FILE"))),
-        |pid| holds_none(pid, &sent_forms(&tenant)),
+        |pid| assert_none_in_memory(pid, &sent_forms(&tenant)),
     );
 }
 
@@ -278,12 +280,12 @@ fn secret_of_a_failed_request_is_wiped() {
     for answer in [Answer::Reset, Answer::json(401, r#"{"error":"invalid_client"}"#)] {
         tenant.always(answer);
         in_stopping_child(
-            || with_masked(&tenant),
+            || with_masked_secret(&tenant),
             || {
                 use_clients(false, |config| config);
                 use_clients(false, |config| config.basic_auth(true));
             },
-            |pid| holds_none(pid, &sent_forms(&tenant)),
+            |pid| assert_none_in_memory(pid, &sent_forms(&tenant)),
         );
     }
 }
@@ -293,7 +295,7 @@ fn replaced_secret_is_wiped() {
     let tenant = Tenant::start();
     let mut found = Vec::new();
     in_stopping_child(
-        || with_masked(&tenant),
+        || with_masked_secret(&tenant),
         || {
             let config = Config::new(&variable("TENANT"), "id", "another").proxy(Some(""));
             let client = Client::new(&config.ca_file(variable("TENANT_CA"))).expect("a client");
@@ -309,13 +311,15 @@ fn replaced_secret_is_wiped() {
     assert!(found[0] > 0 && found[1] == 0, "{found:?}");
 }
 
-/// The same text all through a token, and all through an ID token: any part of either shows it.
+/// The access token repeats the first text, the ID token the second, so that a remaining piece of
+/// either is found whichever part it is.
 fn token_texts(tenant: &Tenant) -> [String; 2] {
     let secret = tenant.client_secret();
     [format!("access-{}.", &secret[..16]), format!("id-{}.", &secret[secret.len() - 16..])]
 }
 
-/// What brings a token of the usual length and an ID token, before and behind that many bytes.
+/// A response with an access token of about 1000 bytes and an ID token, between two fields with
+/// `padding` bytes each.
 fn token_body(tenant: &Tenant, padding: usize) -> String {
     let [access, id] = token_texts(tenant).map(|text| text.repeat(40));
     let padding = "x".repeat(padding);
@@ -333,7 +337,7 @@ fn in_chunks(body: &str) -> Answer {
     Answer::Raw((answer + "0\r\n\r\n").into_bytes())
 }
 
-/// Short and long, with a length, in chunks, and until the connection ends.
+/// A short and a long body, each with Content-Length, in chunks, and ended by closing the connection.
 fn token_answers(tenant: &Tenant) -> Vec<Answer> {
     let mut answers = Vec::new();
     for body in [token_body(tenant, 0), token_body(tenant, 20_000)] {
@@ -344,16 +348,21 @@ fn token_answers(tenant: &Tenant) -> Vec<Answer> {
     answers
 }
 
+/// Not even a piece of a token may remain, on the heap or on a stack. In a debug build this needs an
+/// optimised memchr, with which serde_json looks for the end of a JSON string (see Cargo.toml). An
+/// optimised build keeps the vectors of this search in registers. Without optimisation each of them is
+/// a variable on the stack: 32 bytes of the token, which nobody can wipe after memchr has returned. A
+/// watchpoint on such a piece stops in `memchr::arch::generic::memchr::Two::search_chunk`.
 #[test]
-fn token_is_wiped_when_its_last_user_is_gone() {
+fn token_is_wiped_with_its_last_user() {
     let tenant = Tenant::builder().plain_http().start();
     for answer in token_answers(&tenant) {
         tenant.always(answer);
         let mut found = Vec::new();
         in_stopping_child(
-            || with_masked(&tenant),
+            || with_masked_secret(&tenant),
             || {
-                let client = Client::new(&told_config()).expect("a client");
+                let client = Client::new(&config_from_env()).expect("a client");
                 let token = client.token().expect("a token");
                 stop();
                 assert!(token.id_token().is_some());
@@ -369,7 +378,7 @@ fn token_is_wiped_when_its_last_user_is_gone() {
 }
 
 #[test]
-fn a_vendors_echo_is_hidden_in_every_encoding() {
+fn echoed_secret_is_hidden_in_every_encoding() {
     let secret = "p+q/r=s&t'u\"v<w x-0123456789";
     let tenant = Tenant::builder().client_secret(secret).client_id("me").start();
     use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, Engine};
@@ -400,7 +409,7 @@ fn a_vendors_echo_is_hidden_in_every_encoding() {
         tenant.always(Answer::json(401, &body.to_string()));
         let error = support::client(&tenant).token().expect_err("denied").to_string();
         println!("{echo}: {error}");
-        // The punctuation between the words may stay.
+        // The punctuation between the words of the secret may be shown.
         let words = ["p+q", "p%2", "0123456789", "x-0", "cCtx", "r=s"];
         if error.contains(&echo) || words.iter().any(|word| error.contains(word)) {
             shown.push(format!("{echo}: {error}"));
@@ -410,7 +419,7 @@ fn a_vendors_echo_is_hidden_in_every_encoding() {
 }
 
 #[test]
-fn a_secret_with_quotes_is_hidden_in_a_nested_error() {
+fn secret_with_quotes_is_hidden_in_a_nested_error() {
     let secret = "Xy7\"kL9\\mN2q";
     let tenant = Tenant::builder().client_secret(secret).start();
     for field in ["message", "reason"] {
@@ -422,7 +431,7 @@ fn a_secret_with_quotes_is_hidden_in_a_nested_error() {
     }
 }
 
-/// As Java's URLEncoder does it.
+/// Encodes a form value as Java's URLEncoder does.
 fn form_encoded(text: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     const JAVA: &percent_encoding::AsciiSet =
@@ -431,14 +440,17 @@ fn form_encoded(text: &str) -> String {
 }
 
 #[test]
-fn the_wire_shows_no_secret_outside_tls() {
+fn secret_is_sent_inside_tls_only() {
     let tenant = Tenant::start();
     let relay = Relay::to(tenant.port(), Fault::None);
     let config = support::timeouts::to_port(&tenant, relay.port());
     Client::new(&config).expect("a client").token().expect("a token");
     Client::new(&config.basic_auth(true)).expect("a client").token().expect("a token");
     let seen = String::from_utf8_lossy(&relay.client_bytes()).into_owned();
-    assert!(seen.contains("localhost"), "the server's name is not a secret");
+    assert!(
+        seen.contains("localhost"),
+        "the server name is sent in the clear, so the relay saw the traffic"
+    );
     for form in forms(&tenant) {
         assert!(!seen.contains(&form));
     }

@@ -673,13 +673,13 @@ fn nginx_that_wants_a_client_certificate_says_so_over_http() {
         let stranger = Ca::new().server(&["x"]).write(folder.path(), "stranger");
         let wrong = config.clone().client_certificate_file(stranger.0, stranger.1);
         for (config, title, advice) in [
-            (config, "400 No required SSL certificate was sent", "wants a client certificate"),
+            (config, "400 No required SSL certificate was sent", "requires a client certificate"),
             (&wrong, "400 The SSL certificate error", "does not accept the client certificate"),
         ] {
             let error = Client::new(config).expect("a client").token().expect_err("no token");
             println!("{error}");
             assert_eq!(error.kind(), ErrorKind::Protocol);
-            let page = format!("answered a web page: {title} (HTTP 400)");
+            let page = format!("sent a web page instead of a token: {title} (HTTP 400)");
             says(&error.to_string(), &[&page, advice, "client_certificate_file"]);
         }
     });
@@ -700,7 +700,10 @@ fn nginx_pages_say_what_to_do() {
         for (config, words) in [(plain, "https://"), (long, "shorter extra headers")] {
             let error = Client::new(&config).expect("a client").token().expect_err("no token");
             println!("{error}");
-            says(&error.to_string(), &["answered a web page: 400 ", "(HTTP 400); ", words]);
+            says(
+                &error.to_string(),
+                &["sent a web page instead of a token: 400 ", "(HTTP 400); ", words],
+            );
         }
     });
 }

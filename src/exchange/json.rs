@@ -1,5 +1,6 @@
-//! The fields of an answer, as they lie in its body. What nobody asks for is only skipped: it costs no
-//! memory, and no number out of range and no odd text in it costs the token beside it.
+//! The JSON fields of a response that have a meaning here, borrowed from its body. All other fields
+//! are skipped: they cost no memory, and a number out of range or an invalid string in one of them
+//! does not cost the token.
 
 use std::fmt;
 
@@ -7,7 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-/// Those that have a meaning here; of a name that comes twice, the last one.
+/// The fields by name, not decoded yet. Of a name that occurs twice, the last value counts.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     pub access_token: Option<&'a RawValue>,
@@ -24,25 +25,25 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Or why `body` is not a JSON object: what follows "the body …".
-    pub fn of(body: &'a str) -> Result<Fields<'a>, String> {
+    /// The fields of the body, or why it is not a JSON object: what follows "the body …" in a message.
+    pub fn parse(body: &'a str) -> Result<Fields<'a>, String> {
         let whole: &RawValue = serde_json::from_str(body).map_err(|error| {
             if error.is_eof() {
-                return "is JSON that breaks off".to_owned();
+                return "is truncated JSON".to_owned();
             }
-            // serde_json's own text may quote the token.
+            // Not serde_json's own message, which may quote the token.
             let (line, column) = (error.line(), error.column());
             format!("is not JSON (line {line}, column {column})")
         })?;
-        Fields::of_value(whole).ok_or_else(|| "is JSON but not an object".to_owned())
+        Fields::of_object(whole).ok_or_else(|| "is JSON but not an object".to_owned())
     }
 
-    /// `None` if it is not an object.
-    pub fn of_value(value: &'a RawValue) -> Option<Fields<'a>> {
+    /// The fields of a nested object; `None` if `value` is not an object.
+    pub fn of_object(value: &'a RawValue) -> Option<Fields<'a>> {
         serde_json::from_str(value.get()).ok()
     }
 
-    fn named(&mut self, name: &[u8]) -> Option<&mut Option<&'a RawValue>> {
+    fn field_mut(&mut self, name: &[u8]) -> Option<&mut Option<&'a RawValue>> {
         match name {
             b"access_token" => Some(&mut self.access_token),
             b"token_type" => Some(&mut self.token_type),
@@ -76,7 +77,7 @@ impl<'de> Visitor<'de> for Fields<'de> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         loop {
             let fields = &mut self;
-            match map.next_key_seed(decoded(move |name| fields.named(name)))? {
+            match map.next_key_seed(DecodedString::with(move |name| fields.field_mut(name)))? {
                 Some(Some(field)) => *field = Some(map.next_value()?),
                 Some(None) => _ = map.next_value::<IgnoredAny>()?,
                 None => return Ok(self),
@@ -85,14 +86,20 @@ impl<'de> Visitor<'de> for Fields<'de> {
     }
 }
 
-/// Hands the bytes of a string to a function. Bytes, because `\ud800` alone is JSON but no text.
-struct Decoded<F>(F);
+/// Passes the bytes of a decoded JSON string to a function. Bytes, because the lone surrogate
+/// `"\ud800"` is valid JSON but not valid UTF-8.
+struct DecodedString<F>(F);
 
-fn decoded<T, F: FnOnce(&[u8]) -> T>(then: F) -> Decoded<F> {
-    Decoded(then)
+impl<F> DecodedString<F> {
+    fn with<T>(function: F) -> DecodedString<F>
+    where
+        F: FnOnce(&[u8]) -> T,
+    {
+        DecodedString(function)
+    }
 }
 
-impl<'de, T, F: FnOnce(&[u8]) -> T> DeserializeSeed<'de> for Decoded<F> {
+impl<'de, T, F: FnOnce(&[u8]) -> T> DeserializeSeed<'de> for DecodedString<F> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
@@ -100,7 +107,7 @@ impl<'de, T, F: FnOnce(&[u8]) -> T> DeserializeSeed<'de> for Decoded<F> {
     }
 }
 
-impl<'de, T, F: FnOnce(&[u8]) -> T> Visitor<'de> for Decoded<F> {
+impl<'de, T, F: FnOnce(&[u8]) -> T> Visitor<'de> for DecodedString<F> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,14 +119,15 @@ impl<'de, T, F: FnOnce(&[u8]) -> T> Visitor<'de> for Decoded<F> {
     }
 }
 
-/// `None` if it is not a string.
-pub(super) fn string(value: &RawValue) -> Option<Zeroizing<String>> {
+/// The text of a JSON string; `None` if `value` is not a string.
+pub(super) fn decode_string(value: &RawValue) -> Option<Zeroizing<String>> {
     let mut deserializer = serde_json::Deserializer::from_str(value.get());
-    decoded(lossy).deserialize(&mut deserializer).ok()
+    DecodedString::with(from_utf8_lossy).deserialize(&mut deserializer).ok()
 }
 
-/// As `String::from_utf8_lossy`, with room enough from the start.
-pub(super) fn lossy(bytes: &[u8]) -> Zeroizing<String> {
+/// Like `String::from_utf8_lossy`, with the whole capacity from the start: a buffer that grows leaves
+/// a copy of the token behind.
+pub(super) fn from_utf8_lossy(bytes: &[u8]) -> Zeroizing<String> {
     const REPLACEMENT: &str = "\u{fffd}";
     let lengths = bytes.utf8_chunks().map(|chunk| chunk.valid().len() + REPLACEMENT.len());
     let mut text = Zeroizing::new(String::with_capacity(lengths.sum()));

@@ -1,4 +1,5 @@
-//! One request for a token: the form goes out, a `Grant` or an `Error` comes back.
+//! One request for a token (client credentials grant, RFC 6749, section 4.4): sends the form, returns
+//! a `Grant` or an `Error`.
 
 mod answer;
 mod json;
@@ -15,32 +16,34 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::file;
 use crate::os::Snapshot;
-use crate::redact::Redact;
+use crate::redact::Redactor;
 use crate::secret::{base64, percent_encode};
 use crate::token::{Grant, Token};
 use crate::transport::{Reply, Transport};
-use answer::AnswerReader;
+use answer::Interpreter;
 #[cfg(fuzzing)]
 pub use answer::fuzz_answer;
 
+/// What a form leaves unencoded besides letters and digits
+/// (`application/x-www-form-urlencoded`, as in the WHATWG URL standard).
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 const MAX_SECRET_BYTES: usize = 64 << 10;
 
 type Secret = Zeroizing<String>;
 
-/// Asks the token endpoint. Holds no lock while it does.
+/// Requests tokens from the token endpoint. No lock is held during a request.
 pub(crate) struct Exchange {
     config: Arc<Config>,
     transport: Transport,
     secret: Snapshot<Secret>,
-    /// What was last read from the secret file.
+    /// What the last request read from the secret file; empty if it could not be read.
     last_read: Mutex<Secret>,
-    /// The token that an answer is most likely to echo.
-    latest: Mutex<Option<Token>>,
+    /// Hidden in error messages: a server that complains about a token may quote it.
+    latest_token: Mutex<Option<Token>>,
 }
 
 impl Exchange {
-    /// Reads files, sends nothing.
+    /// Reads and checks the configured files; sends nothing.
     pub fn new(config: Arc<Config>) -> Result<Exchange, Error> {
         let transport = Transport::new(config.clone())?;
         if let Some(path) = &config.client_secret_file {
@@ -51,18 +54,19 @@ impl Exchange {
             config,
             transport,
             last_read: Mutex::default(),
-            latest: Mutex::default(),
+            latest_token: Mutex::default(),
         })
     }
 
-    /// The same for the child of a fork: no lock and no connection in common.
+    /// A copy for the child process after a fork. It shares no lock and no connection: another thread
+    /// of the parent may have held the lock, and both processes would write to the connection.
     pub fn for_child(&self) -> Exchange {
         Exchange {
             config: self.config.clone(),
             transport: self.transport.for_child(),
             secret: Snapshot::new(Secret::clone(&self.secret.get())),
             last_read: Mutex::default(),
-            latest: Mutex::default(),
+            latest_token: Mutex::default(),
         }
     }
 
@@ -79,7 +83,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Whether the secret file holds another secret than the last request used.
+    /// Whether the secret file now contains another secret than the one the last request used.
     pub fn secret_file_changed(&self) -> bool {
         let Some(path) = &self.config.client_secret_file else {
             return false;
@@ -88,28 +92,29 @@ impl Exchange {
         read_secret(path).is_ok_and(|secret| secret != used)
     }
 
-    /// Interrupts a request under way.
+    /// Interrupts the requests in progress and prevents new ones.
     pub fn close(&self) {
         self.transport.close();
     }
 
-    /// One request, within `timeout`.
+    /// Makes one request; blocks for `timeout` at most.
     pub fn request(&self, timeout: Duration) -> Result<Grant, Error> {
         let secret = self.current_secret()?;
         let reply = self.send(&secret, timeout)?;
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let reader = AnswerReader {
+        let latest_token = self.latest_token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let interpreter = Interpreter {
             host: self.config.endpoint.host_and_port(),
-            redact: Redact {
+            redactor: Redactor {
                 client_id: &self.config.client_id,
                 secret: &secret,
-                token: latest.as_ref(),
+                latest_token: latest_token.as_ref(),
                 headers: &self.config.headers,
             },
         };
-        let outcome = reader.outcome(reply);
-        if let Ok(grant) = &outcome {
-            *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(grant.token.clone());
+        let outcome = interpreter.interpret(reply);
+        if let Ok(Grant { token, .. }) = &outcome {
+            let mut latest = self.latest_token.lock().unwrap_or_else(PoisonError::into_inner);
+            *latest = Some(token.clone());
         }
         outcome
     }
@@ -119,7 +124,7 @@ impl Exchange {
             return Ok(Secret::clone(&self.secret.get()));
         };
         let secret = read_secret(path);
-        // After a failure every secret that can be read is another one.
+        // After a failure it is empty, so that any secret that can be read counts as changed.
         let read = secret.as_ref().cloned().unwrap_or_default();
         *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = read;
         secret
@@ -148,6 +153,7 @@ impl Exchange {
 }
 
 fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
+    // The whole capacity from the start: a buffer that grows leaves a copy of the secret behind.
     let longest = fields.iter().map(|(name, value)| name.len() + 3 * value.len() + 2);
     let mut form = Zeroizing::new(String::with_capacity(longest.sum()));
     for (name, value) in fields {
@@ -172,7 +178,7 @@ fn read_secret(path: &Path) -> Result<Secret, Error> {
         Error::new(ErrorKind::Config, format!("the client secret file {path}: {why}"))
     };
     let bytes = file::read(path, MAX_SECRET_BYTES).map_err(|error| {
-        // What the operating system says may pass: the file may be just being replaced.
+        // An error of the operating system may be temporary: the file may be replaced just now.
         unusable(&error.to_string()).with_retryable(error.raw_os_error().is_some())
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8 text"))?;

@@ -1,26 +1,26 @@
-//! Web pages that come instead of an answer.
+//! Web pages that a proxy, a firewall or a portal sends instead of a token.
 
-/// More is not looked at.
+/// Titles and known phrases stand at the start of a page; the rest is not searched.
 const MAX_PAGE_HEAD_BYTES: usize = 64 << 10;
 
 const FIREWALL: &str = "a web application firewall before OneAccess blocked the request";
-const LONG_HEADER: &str = "the header of the request is too long for it: use shorter extra headers, \
-     and form fields for a long secret";
+const LONG_HEADER: &str = "the request headers are too long for this server: use shorter extra \
+     headers, and no Basic authentication with a long secret";
 
-/// What some pages say, in lower case, and what to do then.
-const KNOWN: [(&[&str], &str); 6] = [
+/// Phrases of well-known pages, in lower case, and what to do about them.
+const KNOWN_PAGES: [(&[&str], &str); 6] = [
     (
         &["no required ssl certificate"],
-        "it wants a client certificate: set one that it accepts (client_certificate_file)",
+        "the server requires a client certificate: set client_certificate_file",
     ),
     (
         &["ssl certificate error"],
-        "it does not accept the client certificate: set another one (client_certificate_file), \
-         which has not expired and is signed by a CA that it trusts",
+        "the server does not accept the client certificate (client_certificate_file): check that \
+         it has not expired and is signed by a CA that the server trusts",
     ),
     (
         &["plain http request was sent to https port", "speaking plain http"],
-        "this port speaks TLS: write https:// in the endpoint",
+        "this port expects TLS: use https:// in the endpoint",
     ),
     (&["header or cookie too large", "header fields too large"], LONG_HEADER),
     (
@@ -29,19 +29,20 @@ const KNOWN: [(&[&str], &str); 6] = [
     ),
     (
         &["type=\"password\"", "type='password'", "<title>login", "<title>sign in", "<title>登录"],
-        "this is a login page: check the endpoint, and that nothing before OneAccess wants a login",
+        "this is a login page: check the endpoint, and that no proxy or portal before OneAccess \
+         requires a login",
     ),
 ];
 
-/// Whether a body that is not JSON is a web page.
+/// Whether a body is a web page. No JSON starts with `<`.
 pub(super) fn is_page(body: &str) -> bool {
     body.starts_with('<')
 }
 
-/// Its title, if it has one; to be redacted.
+/// The title of a page, with its entities decoded; not redacted yet.
 pub(super) fn title(page: &str) -> Option<String> {
     let head = head(page);
-    // As long as `head`, byte by byte.
+    // ASCII only, so that the indices are valid in `head`, too.
     let lower = head.to_ascii_lowercase();
     let tag = lower.find("<title")?;
     let start = tag + lower[tag..].find('>')? + 1;
@@ -52,10 +53,11 @@ pub(super) fn title(page: &str) -> Option<String> {
     (!decoded.is_empty()).then_some(decoded)
 }
 
-/// What to do about an answer that is well known by its status or by what its page says.
+/// What to do about a response that is known by its status or by a phrase on its page.
 pub(super) fn advice(status: u16, page: &str) -> Option<&'static str> {
     let head = head(page).to_ascii_lowercase();
-    let known = KNOWN.iter().find(|(words, _)| words.iter().any(|words| head.contains(words)));
+    let known =
+        KNOWN_PAGES.iter().find(|(phrases, _)| phrases.iter().any(|phrase| head.contains(phrase)));
     match (known, status) {
         (Some((_, advice)), _) => Some(advice),
         (None, 418) => Some(FIREWALL),
@@ -64,6 +66,7 @@ pub(super) fn advice(status: u16, page: &str) -> Option<&'static str> {
     }
 }
 
+/// The start of a page, cut between two characters.
 fn head(page: &str) -> &str {
     let cuts = page.char_indices().map(|(at, _)| at).chain([page.len()]);
     let end = cuts.take_while(|at| *at <= MAX_PAGE_HEAD_BYTES).last().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Each row is a text with the secret in some form; and texts that stay as they are.
+//! Texts that contain a secret in some form, which must be hidden, and texts that must not change.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
@@ -6,15 +6,15 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::*;
 
-fn redact<'a>(secret: &'a str, headers: &'a [(String, String)]) -> Redact<'a> {
-    Redact { client_id: "me", secret, token: None, headers }
+fn redactor<'a>(secret: &'a str, headers: &'a [(String, String)]) -> Redactor<'a> {
+    Redactor { client_id: "me", secret, latest_token: None, headers }
 }
 
-/// What all three show; they must agree.
+/// The text as a redacted sentence. As a code and as a host it must be redacted, too.
 fn shown(secret: &str, text: &str) -> String {
-    let redact = redact(secret, &[]);
-    let (shown, host) = (redact.shown(text, 300), redact.host(text, 300));
-    assert_eq!(redact.code(text, 300).contains(MASK), shown.contains(MASK), "{text}");
+    let redactor = redactor(secret, &[]);
+    let (shown, host) = (redactor.sentence(text, 300), redactor.host(text, 300));
+    assert_eq!(redactor.code(text, 300).contains(MASK), shown.contains(MASK), "{text}");
     assert!(host.contains(MASK) || !shown.contains(MASK), "{text}: {host}");
     shown
 }
@@ -32,7 +32,7 @@ fn json(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('/', "\\/")
 }
 
-/// As Gson does it, which escapes what HTML could misread; and all of it.
+/// With `\u` escapes: of the characters that Gson escapes because of HTML, or of all.
 fn unicode(text: &str, all: bool) -> String {
     let escape = |c: char| match all || "<>&='".contains(c) {
         true => format!("\\u{:04x}", u32::from(c)),
@@ -77,7 +77,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_secret_is_hidden_in_every_form() {
+fn secret_is_hidden_in_every_form() {
     let secrets = [
         "Xy7-kL9!mN2$qR5",
         "Xy7\"kL9\\mN2q",
@@ -102,7 +102,7 @@ fn a_secret_is_hidden_in_every_form() {
             for text in [format!("bad value: {form}"), format!("bad '{form}' given"), form.clone()]
             {
                 let shown = shown(secret, &text);
-                // The words around it may go, too; punctuation at its ends may stay.
+                // The words around the secret may be hidden, too, and punctuation at its ends shown.
                 let words = [MASK, "bad value", "bad", "given", "%3D"];
                 let rest = words.iter().fold(shown.clone(), |rest, word| rest.replace(word, ""));
                 if !shown.contains(MASK) || rest.contains(char::is_alphanumeric) {
@@ -115,7 +115,7 @@ fn a_secret_is_hidden_in_every_form() {
 }
 
 #[test]
-fn ordinary_messages_stay() {
+fn ordinary_messages_are_unchanged() {
     let secrets = [
         "Xy7-kL9!mN2$qR5",
         "abcd",
@@ -137,7 +137,7 @@ fn ordinary_messages_stay() {
     ] {
         for secret in secrets {
             let shown = shown(secret, text);
-            // A secret of one character may be a word of the message.
+            // A secret of one character, such as `a`, may be a word of the message.
             let words = shown.split(MASK).map(str::len).sum::<usize>();
             let hidden = shown.matches(MASK).count();
             assert!(words + hidden == text.len(), "{secret:?}: {shown}");
@@ -147,7 +147,7 @@ fn ordinary_messages_stay() {
 }
 
 #[test]
-fn a_short_secret_is_hidden_as_a_word() {
+fn short_secret_is_hidden_as_a_word() {
     for (secret, text, expected) in [
         ("ab1", "bad secret ab1, sorry", "bad secret [hidden], sorry"),
         ("ab1", "secret='AB1'", "secret='[hidden]'"),
@@ -156,12 +156,12 @@ fn a_short_secret_is_hidden_as_a_word() {
         ("abcd", "xxabcdxx", "xx[hidden]xx"),
         ("-abcd-", "not -abcd- now", "not [hidden] now"),
     ] {
-        assert_eq!(redact(secret, &[]).shown(text, 300), expected);
+        assert_eq!(redactor(secret, &[]).sentence(text, 300), expected);
     }
 }
 
 #[test]
-fn the_value_of_a_header_is_hidden() {
+fn header_value_is_hidden() {
     let header = |value: &str| [("x".to_owned(), value.to_owned())];
     for (value, text, expected) in [
         (
@@ -175,22 +175,28 @@ fn the_value_of_a_header_is_hidden() {
         ("true", "untrue, but true", "untrue, but [hidden]"),
         ("", "nothing is hidden", "nothing is hidden"),
     ] {
-        assert_eq!(redact("Xy7-kL9!", &header(value)).shown(text, 300), expected);
+        assert_eq!(redactor("Xy7-kL9!", &header(value)).sentence(text, 300), expected);
     }
 }
 
 #[test]
-fn the_last_token_is_hidden_in_every_form() {
+fn latest_token_is_hidden_in_every_form() {
     let token = Token::new("t.k-n_1~", None, None);
-    let redact = Redact { token: Some(&token), ..redact("Xy7-kL9!", &[]) };
+    let redactor = Redactor { latest_token: Some(&token), ..redactor("Xy7-kL9!", &[]) };
     for form in ["t.k-n_1~", "T.K-N_1~", "t.k%2Dn%5F1~", "t.k\\u002dn_1~"] {
-        assert_eq!(redact.shown(&format!("<{form}> expired"), 300), "<[hidden]> expired");
+        assert_eq!(redactor.sentence(&format!("<{form}> expired"), 300), "<[hidden]> expired");
     }
 }
 
 #[test]
-fn a_secret_in_an_echoed_form_is_hidden() {
-    // They begin as the two digits of a quoted-printable escape do.
+fn worked_example_of_the_module_is_true() {
+    let shown = shown("ab-1&x", "no client has \"AB%252D1%2526X\"");
+    assert_eq!(shown, "no client has \"[hidden]\"");
+}
+
+#[test]
+fn secret_in_an_echoed_form_body_is_hidden() {
+    // After `=` their first two characters look like an escape of quoted-printable: `=ab`.
     for secret in ["ab1!cd2!ef3!", "feX!1y", "a1=b2&c3+d4", "x=ab!c"] {
         for form in [secret.to_owned(), percent(secret), percent(&percent(secret)), html(secret)] {
             let text = format!("bad: client_secret={form}&scope");
@@ -200,23 +206,23 @@ fn a_secret_in_an_echoed_form_is_hidden() {
 }
 
 #[test]
-fn a_text_of_over_64_kib_is_not_shown() {
-    let redact = redact("Xy7-kL9!mN2$qR5", &[]);
+fn text_over_64_kib_is_not_shown() {
+    let redactor = redactor("Xy7-kL9!mN2$qR5", &[]);
     let longest = " ".repeat((64 << 10) - 4) + "word";
-    assert_eq!(redact.shown(&longest, 300), "word");
-    assert_eq!(redact.shown(&(longest + "!"), 300), "[too long to show]");
+    assert_eq!(redactor.sentence(&longest, 300), "word");
+    assert_eq!(redactor.sentence(&(longest + "!"), 300), "[too long to show]");
 }
 
 #[test]
-fn a_long_text_is_redacted_in_bearable_time() {
-    let redact = redact("Xy7-kL9!mN2$qR5", &[]);
+fn long_text_is_redacted_in_linear_time() {
+    let redactor = redactor("Xy7-kL9!mN2$qR5", &[]);
     for piece in ["%", "%25", "&amp;", "\\", "=", "-", "Xy7", "Xy7-kL9!mN2$qR5", "é"] {
         let text = piece.repeat(MAX_TEXT_BYTES / piece.len());
         let start = std::time::Instant::now();
-        let shown = redact.shown(&text, 300);
+        let shown = redactor.sentence(&text, 300);
         println!("{piece}: {:?}", start.elapsed());
         assert!(shown.chars().count() <= 301);
-        // Some 2 s without optimization; many minutes if it were not linear.
+        // About 2 s in a debug build; many minutes if the time grew with the square of the length.
         assert!(start.elapsed().as_secs() < 60, "{piece}");
     }
 }

@@ -1,5 +1,5 @@
-//! Runs a part of a test in a process of its own, which may have another environment, other
-//! limits or another network.
+//! Runs part of a test in a child process, which may have another environment, other limits or
+//! another network.
 
 use std::any::type_name;
 use std::path::PathBuf;
@@ -7,16 +7,17 @@ use std::process::{Child, Command, Output, Stdio};
 
 const CHILD: &str = "ONEACCESS_TEST_CHILD";
 
-/// Runs `body` in a child that `runner` starts: a program which runs the command that follows its
-/// arguments. The child's failure is this test's failure. `body` must be a closure written in the
-/// test function itself, by whose name the child finds it.
+/// Runs `body` in a child process; if it fails there, this test fails. `runner` is a program that runs
+/// the command after its arguments, such as `env` or `prlimit`. The command is this test program with
+/// the name of the test, which calls `in_child` again and runs `body`; so `body` must be a closure in
+/// the test function itself.
 pub fn in_child<F: FnOnce()>(runner: impl FnOnce() -> Command, body: F) {
     let test = test_of::<F>();
     if is_child_of(test) {
         return body();
     }
     let mut command = runner();
-    // Ends with certainty, even if the child hangs.
+    // A child that hangs is killed after 60 s.
     command.args(["timeout", "-s", "KILL", "60"]).arg(this_program()).args(arguments(test));
     let Output { status, stdout, stderr } = command.env(CHILD, test).output().expect("it starts");
     let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
@@ -24,8 +25,8 @@ pub fn in_child<F: FnOnce()>(runner: impl FnOnce() -> Command, body: F) {
     assert!(status.success() && text.contains("1 passed"), "the child of {test}: {status}\n{text}");
 }
 
-/// The same with a `body` that calls `stop`: each time it does, `look` is given the process id of the
-/// child, which then goes on. In the child nothing that follows this call is run.
+/// Like `in_child`, for a `body` that calls `stop`. Each time it does, `look` is called with the process
+/// id of the stopped child; then the child continues. In the child, what follows this call is not run.
 pub fn in_stopping_child<F: FnOnce()>(
     runner: impl FnOnce() -> Command,
     body: F,
@@ -33,39 +34,39 @@ pub fn in_stopping_child<F: FnOnce()>(
 ) {
     let test = test_of::<F>();
     if is_child_of(test) {
-        // SAFETY: there is no handler: the signal ends the process, even if it hangs.
+        // SAFETY: no handler is installed, so the signal kills the process, even if it hangs.
         unsafe { libc::alarm(60) };
         body();
         std::process::exit(0);
     }
     let mut command = runner();
     command.arg(this_program()).args(arguments(test)).env(CHILD, test);
-    let mut child = Killed(command.stdout(Stdio::null()).spawn().expect("it starts"));
+    let mut child = KillOnDrop(command.stdout(Stdio::null()).spawn().expect("it starts"));
     let mut stops = 0;
     while is_stopped(&child.0) {
         stops += 1;
         look(child.0.id());
-        // SAFETY: nobody has waited for its end, so the number is still its own.
+        // SAFETY: the child was not waited for yet, so its process id has not been reused.
         unsafe { libc::kill(child.0.id() as libc::pid_t, libc::SIGCONT) };
     }
     let status = child.0.wait().expect("its end");
     assert!(status.success() && stops > 0, "the child of {test}: {status} after {stops} stops");
 }
 
-/// Ends with its test: also a child that is stopped while the test fails.
-struct Killed(Child);
+/// Killed when dropped: a stopped child must not outlive a test that fails.
+struct KillOnDrop(Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Waits until the child has stopped or, then false, ended.
+/// Waits until the child stops (true) or ends (false).
 fn is_stopped(child: &Child) -> bool {
     let change = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT;
-    // SAFETY: a siginfo_t of zeros is valid, and it is valid for the call.
+    // SAFETY: siginfo_t may be all zeros, and the pointer is valid during the call.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         assert_eq!(libc::waitid(libc::P_PID, child.id(), &mut info, change), 0);
@@ -73,13 +74,13 @@ fn is_stopped(child: &Child) -> bool {
     }
 }
 
-/// Stops this process, a child of `in_stopping_child`, until its parent has looked at it.
+/// Stops this process, a child of `in_stopping_child`, until its parent continues it.
 pub fn stop() {
-    // SAFETY: needs nothing.
+    // SAFETY: raise has no preconditions.
     unsafe { libc::raise(libc::SIGSTOP) };
 }
 
-/// The test in whose function the closure `F` is written.
+/// The name of the test function that contains the closure `F`.
 fn test_of<F>() -> &'static str {
     let path = type_name::<F>().trim_end_matches("::{{closure}}");
     path.split_once("::").expect("a function of a crate").1
@@ -97,7 +98,7 @@ fn arguments(test: &str) -> [&str; 5] {
     ["--exact", test, "--nocapture", "--test-threads", "1"]
 }
 
-/// The runner that changes nothing but what is set on it.
+/// A runner that only removes the proxy and certificate variables from the environment.
 pub fn plain() -> Command {
     let mut command = Command::new("env");
     for name in
@@ -108,10 +109,10 @@ pub fn plain() -> Command {
     command
 }
 
-/// Changes the environment of this process, which must be a child.
+/// Changes the environment of this process, which must be a child of `in_child`.
 pub fn set_env(name: &str, value: Option<&str>) {
     assert!(std::env::var_os(CHILD).is_some(), "only in a child");
-    // SAFETY: the only other thread of the child is the test harness, which waits.
+    // SAFETY: the only other thread of the child is the test harness, which waits for this test.
     unsafe {
         match value {
             Some(value) => std::env::set_var(name, value),
@@ -120,7 +121,7 @@ pub fn set_env(name: &str, value: Option<&str>) {
     }
 }
 
-/// The threads of this process, by name.
+/// The names of the threads of this process.
 pub fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
     let name = |task: std::io::Result<std::fs::DirEntry>| {

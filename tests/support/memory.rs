@@ -1,4 +1,4 @@
-//! Looks for text in the memory of a stopped process: its heap, its stacks, its data.
+//! Searches the memory of a stopped process for a text: heap, stacks, and static data.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 const MASK: u8 = 0x5a;
 const PAGE: usize = 4096;
 
-/// Where the text is, in all that the process can write to.
+/// The places of the text in all writable memory of the process: address, and line of its memory map.
 pub fn places(pid: u32, text: &str) -> Vec<String> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("Linux");
     let memory = File::open(format!("/proc/{pid}/mem")).expect("a child of this process");
@@ -19,7 +19,7 @@ pub fn places(pid: u32, text: &str) -> Vec<String> {
     places
 }
 
-/// Pages that cannot be read, which may lie between others, count as zeros.
+/// A range of memory, with zeros for the pages that cannot be read.
 fn read(memory: &File, start: usize, end: usize) -> Vec<u8> {
     let mut bytes = vec![0; end - start];
     let mut filled = 0;
@@ -32,7 +32,8 @@ fn read(memory: &File, start: usize, end: usize) -> Vec<u8> {
     bytes
 }
 
-/// Every place; quick also in a build without optimisation.
+/// The offsets of the text, overlapping ones too. With memmem, because a loop in Rust takes too long in
+/// a debug build.
 fn find_all(bytes: &[u8], text: &[u8]) -> Vec<usize> {
     let mut places = Vec::new();
     let mut from = 0;
@@ -52,12 +53,12 @@ fn find_all(bytes: &[u8], text: &[u8]) -> Vec<usize> {
     places
 }
 
-/// Text in a form that can be handed to a child without being found there.
+/// The text encoded so that a child can receive it without `places` finding it there.
 pub fn masked(text: &str) -> String {
     text.bytes().map(|byte| format!("{:02x}", byte ^ MASK)).collect()
 }
 
-/// From what `masked` gave; leaves no copy besides.
+/// The text that was encoded by `masked`. Leaves no other copy in memory.
 pub fn unmasked(text: &str) -> zeroize::Zeroizing<String> {
     let mut unmasked = zeroize::Zeroizing::new(String::with_capacity(text.len() / 2));
     for index in (0..text.len()).step_by(2) {

@@ -1,5 +1,5 @@
-//! An answer of the token endpoint: the first two bytes are the status, the first line after them is
-//! Retry-After, the rest the body.
+//! Fuzzes a response of the token endpoint. The input is the status (two bytes), the value of
+//! Retry-After (up to the first line break), and the body.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

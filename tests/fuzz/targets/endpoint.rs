@@ -1,4 +1,4 @@
-//! An endpoint: whatever is accepted names the host that everybody would read in it.
+//! Fuzzes the endpoint: the host that is contacted must be the one written in it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
