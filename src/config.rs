@@ -81,7 +81,7 @@ impl Config {
         if client_id.contains(char::is_control) {
             config.mistake(
                 ErrorKind::Argument,
-                "the client_id holds a line break or another control character",
+                "the client_id contains a line break or another control character",
             );
         }
         config
@@ -164,7 +164,7 @@ impl Config {
         let together = self.headers.iter().map(length).sum::<usize>() + name.len() + value.len();
         match check_header(name, value) {
             Ok(()) if together > MAX_HEADERS_BYTES => {
-                let why = "the headers are longer than 32 KiB, names and values together";
+                let why = "the extra headers are longer than 32 KiB in total (names and values)";
                 self.mistake(ErrorKind::Argument, why);
             }
             Ok(()) => self.headers.push((name.to_owned(), value.to_owned())),
@@ -261,7 +261,7 @@ impl Config {
         if self.basic_auth && self.client_id.contains(':') {
             mistakes.push((
                 ErrorKind::Argument,
-                "the client_id holds a colon, which HTTP Basic authentication cannot carry \
+                "the client_id contains a colon, which HTTP Basic authentication cannot carry \
                  (RFC 7617); use form fields"
                     .to_owned(),
             ));
@@ -269,8 +269,7 @@ impl Config {
         if !self.system_roots && self.ca_file.is_none() && self.endpoint.is_https() {
             mistakes.push((
                 ErrorKind::Config,
-                "the system's roots are switched off and there is no CA file: nobody would be trusted"
-                    .to_owned(),
+                "system_roots is off and no ca_file is set: no server could be trusted".to_owned(),
             ));
         }
         let Some((kind, _)) = mistakes.first() else {
@@ -323,15 +322,15 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let shown: String = name.chars().take(120).collect();
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("{shown:?} is not a header name"));
+        return Err(format!("{shown:?} is not a valid header name"));
     }
     let lower = name.to_ascii_lowercase();
     if OURS.contains(&lower.as_str()) || lower.starts_with("content-") {
-        return Err(format!("the header {shown} is set by the library itself"));
+        return Err(format!("the header {shown} is set by the library"));
     }
     if !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Err(format!(
-            "the value of the header {shown} holds something else than visible ASCII and blanks"
+            "the value of the header {shown} contains characters other than visible ASCII and spaces"
         ));
     }
     Ok(())

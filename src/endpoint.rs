@@ -62,7 +62,7 @@ impl Endpoint {
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if text.contains(['?', '#']) {
-            return refuse("leave out the query or fragment; the host is enough");
+            return refuse("leave out the query and the fragment; write only the host name");
         }
         // Anywhere: a password with a slash in it must not be shown as host and port.
         if text.contains('@') {
@@ -99,9 +99,9 @@ impl Endpoint {
 
 /// Whether it is https, and what follows the scheme.
 fn split_scheme(text: &str) -> Result<(bool, &str), &'static str> {
-    const ONLY_HTTPS: &str = "only https:// is supported; the host of the tenant is enough";
+    const ONLY_HTTPS: &str = "only https:// is supported; write the host name of the tenant";
     if text.contains(char::is_whitespace) {
-        return Err("there is a blank in it");
+        return Err("it contains a space or a line break");
     }
     let is = |word: &str, scheme| word.eq_ignore_ascii_case(scheme);
     let (https, rest) = match text.split_once("://") {
@@ -132,7 +132,7 @@ pub(crate) fn parse_authority(authority: &str) -> Result<(String, Option<u16>), 
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or("the ] is missing")?;
             let address: Ipv6Addr =
-                address.parse().map_err(|_| "what stands in [ ] is not an IPv6 address")?;
+                address.parse().map_err(|_| "the text in [ ] is not an IPv6 address")?;
             let port = match port {
                 "" => None,
                 _ => Some(port.strip_prefix(':').ok_or("a : must follow the ]")?),
@@ -171,11 +171,12 @@ fn check_host(host: &str) -> Result<String, String> {
             && !label.ends_with('-')
     };
     if host.len() > 253 || !host.split('.').all(is_label) {
-        return Err("that is not a host name, such as example.huaweioneaccess.com".to_owned());
+        return Err("this is not a valid host name; write for example example.huaweioneaccess.com"
+            .to_owned());
     }
     let last = host.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
-        return Err("that is neither a host name nor an IPv4 address".to_owned());
+        return Err("this is neither a host name nor an IPv4 address".to_owned());
     }
     Ok(host.to_ascii_lowercase())
 }

@@ -62,8 +62,8 @@ fn any_other_endpoint_is_refused_with_the_reason() {
         ("example.com/path:8443", "keep \"example.com:8443\""),
         ("example.com:443/path:8443", "keep \"example.com:443\""),
         ("example.com/path:x", "keep \"example.com\""),
-        ("exa mple.com/path", "blank"),
-        ("\"example.com\"", "host name, such as"),
+        ("exa mple.com/path", "space"),
+        ("\"example.com\"", "not a valid host name"),
         ("http://example.com", "loopback"),
         ("http://10.0.0.1", "loopback"),
         ("http://localhost.example.com", "loopback"),
@@ -81,7 +81,7 @@ fn any_other_endpoint_is_refused_with_the_reason() {
         ("[::1]x", ":"),
         ("[example.com]", "IPv6"),
         ("fe80::1%eth0", "port"),
-        ("exa mple.com", "blank"),
+        ("exa mple.com", "space"),
         ("-a.example.com", "host name"),
         ("a..example.com", "host name"),
         ("bücher.example", "xn--"),
@@ -117,7 +117,7 @@ fn every_mistake_is_told_at_once() {
         "client_secret is missing",
         "less than one millisecond",
         "Content-Type is set by the library",
-        "\"a b\" is not a header name",
+        "\"a b\" is not a valid header name",
         "value of the header X-Tenant-Id",
     ] {
         assert!(error.contains(part), "{part}: {error}");
@@ -148,7 +148,7 @@ fn headers_may_be_32_kib_long_together() {
         assert_eq!(error.kind(), ErrorKind::Argument);
         assert_eq!(
             error.to_string(),
-            "the headers are longer than 32 KiB, names and values together"
+            "the extra headers are longer than 32 KiB in total (names and values)"
         );
     }
     let blank = Config::new("example.com", "id", "secret").header(&" ".repeat(100_000), "x");

@@ -70,7 +70,7 @@ fn tinyproxy_wants_a_password_and_gets_it() {
         assert_eq!(error.kind(), ErrorKind::Proxy);
         let text = error.to_string();
         assert!(text.contains(&format!("http://127.0.0.1:{port}")), "{text}");
-        assert!(text.contains("wants a user and a password"), "{text}");
+        assert!(text.contains("proxy authentication required"), "{text}");
         assert!(!text.contains("walter") && !text.contains("wr0ng"), "{text}");
     }
 }
@@ -198,7 +198,7 @@ fn what_a_socks_proxy_refuses_is_told() {
     let tenant = Tenant::start();
     let reply = |number: u8| vec![vec![5, 0], vec![5, number, 0, 1, 0, 0, 0, 0, 0, 0]];
     let four = |number: u8| vec![vec![0, number, 0, 0, 0, 0, 0, 0]];
-    let garbage = "did not answer as a SOCKS proxy";
+    let garbage = "it sent an invalid SOCKS reply";
     for (url, replies, says, retryable) in [
         ("socks5h://", reply(1), "general failure (SOCKS reply 1)", true),
         ("socks5h://", reply(2), "does not allow this host (SOCKS reply 2)", false),
@@ -211,7 +211,7 @@ fn what_a_socks_proxy_refuses_is_told() {
         ("socks5h://", reply(99), "(SOCKS reply 99)", true),
         ("socks5h://", vec![vec![5, 255]], "no acceptable authentication method", false),
         ("socks5h://walter:p4ss@", vec![vec![5, 255]], "no acceptable authentication", false),
-        ("socks5h://walter:p4ss@", vec![vec![5, 2], vec![1, 1]], "refused the user", false),
+        ("socks5h://walter:p4ss@", vec![vec![5, 2], vec![1, 1]], "wrong user or password", false),
         ("socks4a://", four(91), "rejected or failed (SOCKS reply 91)", true),
         ("socks4a://", four(92), "identd", false),
         ("socks4a://", four(93), "identd", false),
@@ -253,7 +253,7 @@ fn socks_refuses_what_it_cannot_send() {
         (format!("socks5h://walter:{long}@"), "localhost", "at most 255 bytes"),
         (format!("socks4a://{long}@"), "localhost", "cannot be sent with SOCKS 4"),
         ("socks4a://walt%00er@".to_owned(), "localhost", "cannot be sent with SOCKS 4"),
-        ("socks4://".to_owned(), "[::1]", "no IPv6"),
+        ("socks4://".to_owned(), "[::1]", "not support IPv6"),
     ] {
         let config = Config::new(endpoint, "id", "secret");
         let error = refusal(&config.proxy(Some(&format!("{url}127.0.0.1:{}", proxy.port()))));

@@ -87,8 +87,8 @@ fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
             "" => failed("it closed the connection"),
             // Asking again with the same password may lock the account.
             status @ ("401" | "407") => failed(&format!(
-                "HTTP {status}, it wants a user and a password, or others \
-                 (http://user:password@proxy:port)"
+                "HTTP {status}, proxy authentication required: set a valid user and password in the \
+                 proxy URL (http://user:password@host:port)"
             ))
             .with_retryable(false),
             "403" => failed("HTTP 403, it does not allow this host").with_retryable(false),
@@ -178,8 +178,8 @@ fn untrusted(phase: Phase, peer: &str, error: &rustls::Error) -> String {
             format!("{peer} supports neither TLS 1.2 nor 1.3")
         }
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => format!(
-            "{peer} refused the TLS handshake (HandshakeFailure); it has no cipher in common with \
-             us, or wants a client certificate"
+            "{peer} refused the TLS handshake (HandshakeFailure); there is no common cipher suite, or \
+             it requires a client certificate"
         ),
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::CertificateRequired
@@ -192,8 +192,8 @@ fn untrusted(phase: Phase, peer: &str, error: &rustls::Error) -> String {
             | AlertDescription::DecryptError
             | AlertDescription::AccessDenied),
         ) => format!(
-            "{peer} refused the TLS handshake ({alert:?}); it wants a client certificate, or another \
-             one: set one that it accepts"
+            "{peer} refused the TLS handshake ({alert:?}); it requires a client certificate, or a \
+             different one: set client_certificate_file"
         ),
         other if phase == Phase::Exchange => {
             format!("the TLS connection to {peer} broke after the handshake: {other}")
@@ -215,20 +215,19 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
              the server may not send its intermediate certificate"
                 .to_owned()
         }
-        BadSignature => "is not signed as it should be: perhaps by a CA that was made anew under its \
-             old name (then set its new certificate as CA file), or with a weak key (RSA below 2048 \
-             bits)"
+        BadSignature => "has an invalid signature: perhaps its CA was recreated under the same name (then \
+             set ca_file to the new CA certificate), or a key is too weak (RSA below 2048 bits)"
             .to_owned(),
         UnsupportedSignatureAlgorithmContext { .. } => {
-            "is signed in a way that is too weak today, such as with SHA-1".to_owned()
+            "is signed with an algorithm that is too weak or not supported, such as SHA-1".to_owned()
         }
         NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            "names no host at all: it has no subjectAltName, and a common name does not count".to_owned()
+            "has no subjectAltName; its common name is not used as a host name".to_owned()
         }
         NotValidForNameContext { presented, .. } => {
             let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
             // Some hundred on the certificates of large providers.
-            format!("is for another host: it names {}", shortened(&names.join(", "), 300))
+            format!("is not valid for this host name; it names {}", shortened(&names.join(", "), 300))
         }
         ExpiredContext { time, not_after } => format!(
             "expired on {}; the clock of this machine says {}",
@@ -241,8 +240,8 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
             date(time)
         ),
         Other(inner) if is_ca(&format!("{inner:?}")) => {
-            "is a self-signed CA certificate, which cannot serve as a server's certificate: sign one \
-             for the server with it (basicConstraints CA:FALSE)"
+            "is a self-signed CA certificate, which cannot be used as a server certificate: use it \
+             to sign one for the server (basicConstraints CA:FALSE)"
                 .to_owned()
         }
         other => format!("cannot be accepted: {other}"),

@@ -56,7 +56,7 @@ impl Lookup {
                 Ok(Ok(found)) if found.is_empty() => return Err(ureq::Error::HostNotFound),
                 Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error).into()),
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(io::Error::other("the lookup thread died").into());
+                    return Err(io::Error::other("the lookup thread panicked").into());
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if left.is_zero() || self.0.closed.load(Ordering::Relaxed) {

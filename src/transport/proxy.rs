@@ -77,7 +77,7 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
         scheme => scheme,
     };
     if !["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&scheme.as_str()) {
-        return Err(refuse("a proxy is http, https, socks4, socks4a, socks5 or socks5h"));
+        return Err(refuse("the scheme must be http, https, socks4, socks4a, socks5 or socks5h"));
     }
     let (rest, ignored) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (user, authority) = match rest.rsplit_once('@') {
@@ -87,11 +87,10 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
     let is_special = |c: char| "[]@\\".contains(c) || c.is_whitespace();
     // A password with a slash in it: curl takes what stands before the slash for host and port.
     if user.is_some_and(|user| user.contains(is_special)) || ignored.contains(is_special) {
-        return Err(refuse("percent-encode what is special in user and password"));
+        return Err(refuse("percent-encode special characters in the user and password"));
     }
-    let (host, port) = parse_authority(authority).map_err(|_| {
-        refuse("host and port are not what they should be; write http://user:password@host:port")
-    })?;
+    let (host, port) = parse_authority(authority)
+        .map_err(|_| refuse("invalid host or port; write http://user:password@host:port"))?;
     // As curl: the port of SOCKS serves all but https.
     let port = port.unwrap_or(if scheme == "https" { 443 } else { 1080 });
     let name = format!("{scheme}://{host}:{port}");
@@ -100,7 +99,7 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
         None => name.clone(),
     });
     let ureq = ureq::Proxy::new(&full)
-        .map_err(|_| refuse("percent-encode what is special in user and password"))?;
+        .map_err(|_| refuse("percent-encode special characters in the user and password"))?;
     Ok(Proxy { ureq, name })
 }
 

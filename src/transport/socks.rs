@@ -100,7 +100,9 @@ fn socks4(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io
             request.extend_from_slice(&address.ip().octets());
             None
         }
-        Target::Address(SocketAddr::V6(_)) => return refuse("SOCKS 4 has no IPv6 addresses"),
+        Target::Address(SocketAddr::V6(_)) => {
+            return refuse("SOCKS 4 does not support IPv6 addresses");
+        }
         Target::Name(name, _) => {
             // An address that nobody has: a name follows.
             request.extend_from_slice(&[0, 0, 0, 1]);
@@ -121,7 +123,7 @@ fn socks4(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io
         (0, 90) => Ok(()),
         (0, 91) => Err(failure("request rejected or failed (SOCKS reply 91)")),
         (0, 92) => refuse("it cannot reach the identd of this machine (SOCKS reply 92)"),
-        (0, 93) => refuse("the identd of this machine names another user (SOCKS reply 93)"),
+        (0, 93) => refuse("the identd of this machine reports another user (SOCKS reply 93)"),
         _ => Err(no_socks()),
     }
 }
@@ -138,8 +140,8 @@ fn socks5(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io
         }
         ([5, 0xff], _) => {
             return refuse(
-                "no acceptable authentication method; it wants a user and a password, or others \
-                 (socks5h://user:password@proxy:port)",
+                "no acceptable authentication method; set a valid user and password in the proxy \
+                 URL (socks5h://user:password@host:port)",
             );
         }
         _ => return Err(no_socks()),
@@ -171,7 +173,7 @@ fn sign_in(stream: &mut (impl Read + Write), user: &str, password: &str) -> io::
     stream.write_all(&request)?;
     match read(stream)? {
         [1, 0] => Ok(()),
-        [1, _] => refuse("it refused the user or the password"),
+        [1, _] => refuse("authentication failed: wrong user or password"),
         _ => Err(no_socks()),
     }
 }
@@ -217,7 +219,7 @@ fn request(first: &[u8]) -> Zeroizing<Vec<u8>> {
 
 fn push_text(request: &mut Vec<u8>, text: &str) -> io::Result<()> {
     let Ok(length) = u8::try_from(text.len()) else {
-        return refuse("user, password and host name have at most 255 bytes with SOCKS 5");
+        return refuse("SOCKS 5 allows at most 255 bytes each for user, password and host name");
     };
     request.push(length);
     request.extend_from_slice(text.as_bytes());
@@ -231,7 +233,7 @@ fn read<const LENGTH: usize>(stream: &mut impl Read) -> io::Result<[u8; LENGTH]>
 }
 
 fn no_socks() -> io::Error {
-    failure("it did not answer as a SOCKS proxy of this version does")
+    failure("it sent an invalid SOCKS reply; check the scheme of the proxy URL")
 }
 
 fn failure(why: &'static str) -> io::Error {

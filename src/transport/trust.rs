@@ -19,8 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::file;
 
 const MAX_PEM_BYTES: usize = 16 << 20;
-const NO_CERTIFICATE: &str =
-    "there is no certificate in it (a line -----BEGIN CERTIFICATE----- is looked for)";
+const NO_CERTIFICATE: &str = "it contains no certificate (no line -----BEGIN CERTIFICATE-----)";
 
 /// How much of what the operating system trusts is read.
 #[derive(Clone, Copy, PartialEq)]
@@ -205,7 +204,7 @@ fn check_roots(path: &Path, roots: &[CertificateDer<'static>]) -> Result<(), Err
     for (index, root) in roots.iter().enumerate() {
         RootCertStore::empty().add(root.clone()).map_err(|error| {
             let number = index + 1;
-            unusable("CA file", path, &format!("certificate {number} in it is not usable: {error}"))
+            unusable("CA file", path, &format!("certificate {number} is not usable: {error}"))
         })?;
     }
     Ok(())
@@ -221,8 +220,8 @@ fn client_certificate(
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let encrypted = pem.windows(9).any(|window| window == b"ENCRYPTED");
         let why = match encrypted {
-            true => "the key in it is encrypted; decrypt it first (openssl pkey -in … -out …)",
-            false => "there is no PEM private key (PKCS #8, PKCS #1 or SEC 1) in it",
+            true => "the private key is encrypted; decrypt it first (openssl pkey -in … -out …)",
+            false => "it contains no PEM private key (PKCS #8, PKCS #1 or SEC 1)",
         };
         unusable("client key file", key_path, why)
     })?;

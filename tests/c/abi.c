@@ -145,7 +145,7 @@ static void mistakes_are_remembered_and_named(void)
     CHECK(refused(config, "not UTF-8") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
     oneaccess_config_set_system_roots(config, 0);
-    CHECK(refused(config, "nobody would be trusted") == ONEACCESS_ERROR_CONFIG);
+    CHECK(refused(config, "no server could be trusted") == ONEACCESS_ERROR_CONFIG);
     config = good();
     oneaccess_config_set_client_secret_file(config, "/nowhere/secret");
     CHECK(refused(config, "/nowhere/secret") == ONEACCESS_ERROR_CONFIG);
