@@ -43,7 +43,7 @@ fn an_endpoint_is_a_host_or_a_pasted_url() {
 }
 
 #[test]
-fn any_other_endpoint_is_refused_with_the_reason() {
+fn other_endpoints_are_refused_with_the_reason() {
     for (written, says) in [
         ("", "missing"),
         ("  ", "missing"),
@@ -103,7 +103,7 @@ fn any_other_endpoint_is_refused_with_the_reason() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once() {
+fn all_mistakes_are_reported_together() {
     let config = Config::new("example.com:0", "", "")
         .timeout(Duration::ZERO)
         .header("Content-Type", "text/plain")
@@ -125,7 +125,7 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[test]
-fn headers_that_the_library_governs_are_refused() {
+fn headers_set_by_the_library_are_refused() {
     for name in
         ["Host", "authorization", "Content-Length", "Transfer-Encoding", "Connection", "", "a:b"]
     {
@@ -156,7 +156,7 @@ fn headers_may_be_32_kib_long_together() {
 }
 
 #[test]
-fn basic_authentication_cannot_carry_a_colon_in_the_client_id() {
+fn basic_auth_refuses_a_colon_in_the_client_id() {
     let config = Config::new("example.com", "a:b", "secret");
     Client::new(&config).expect("fine in a form");
     assert!(refusal(&config.basic_auth(true)).to_string().contains("colon"));
@@ -232,7 +232,7 @@ fn a_secret_file_may_be_64_kib_long() {
 }
 
 #[test]
-fn a_fifo_that_takes_the_place_of_a_file_is_not_waited_for() {
+fn fifo_in_place_of_a_file_does_not_block() {
     in_child(plain, || {
         let tenant = Tenant::start();
         let folder = tempfile::TempDir::new().expect("a folder");

@@ -102,7 +102,7 @@ fn an_incomplete_chain_is_an_unknown_issuer() {
 }
 
 #[test]
-fn an_unknown_issuer_is_told_with_the_way_to_add_a_ca() {
+fn unknown_issuer_is_reported_with_the_ca_setting() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -118,7 +118,7 @@ fn an_unknown_issuer_is_told_with_the_way_to_add_a_ca() {
 }
 
 #[test]
-fn a_ca_that_was_made_anew_under_its_old_name_is_told() {
+fn recreated_ca_with_the_same_name_is_reported() {
     let (old, new) = (Tenant::start(), Tenant::start());
     let text = distrust(&support::config(&new).ca_file(old.ca_file()));
     says(&text, &["invalid signature", "ca_file"]);
@@ -146,7 +146,7 @@ fn a_weak_certificate_is_told() {
 }
 
 #[test]
-fn a_wrong_host_is_told_with_the_names_the_certificate_has() {
+fn wrong_host_is_reported_with_certificate_names() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -171,7 +171,7 @@ fn a_wrong_host_is_told_with_the_names_the_certificate_has() {
 }
 
 #[test]
-fn of_many_certificate_names_the_first_are_told() {
+fn first_of_many_certificate_names_are_shown() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -196,7 +196,7 @@ fn config_port(config: &Config) -> u16 {
 }
 
 #[test]
-fn a_certificate_with_only_a_common_name_is_told_apart() {
+fn common_name_alone_is_reported() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -207,7 +207,7 @@ fn a_certificate_with_only_a_common_name_is_told_apart() {
 }
 
 #[test]
-fn expired_and_not_yet_valid_are_told_with_both_dates() {
+fn expired_and_not_yet_valid_report_both_dates() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -228,7 +228,7 @@ fn expired_and_not_yet_valid_are_told_with_both_dates() {
 }
 
 #[test]
-fn a_self_signed_ca_as_server_certificate_is_told_apart() {
+fn self_signed_ca_as_server_certificate_is_named() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -242,7 +242,7 @@ fn a_self_signed_ca_as_server_certificate_is_told_apart() {
 }
 
 #[test]
-fn a_self_signed_certificate_that_is_no_ca_can_be_trusted_as_ca_file() {
+fn self_signed_certificate_can_be_the_ca_file() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -294,7 +294,7 @@ fn an_old_protocol_is_told() {
 }
 
 #[test]
-fn old_ciphers_are_not_taken_for_a_missing_client_certificate() {
+fn old_ciphers_are_reported_as_no_common_cipher() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -316,7 +316,7 @@ fn a_port_without_tls_is_told() {
 }
 
 #[test]
-fn the_ca_file_adds_to_the_systems_roots_which_can_be_switched_off() {
+fn ca_file_adds_to_system_roots_or_replaces_them() {
     in_child(plain, || {
         let (one, two) = (Tenant::start(), Tenant::start());
         let folder = folder();
@@ -409,7 +409,7 @@ fn a_file_that_never_ends_is_refused_at_once() {
 }
 
 #[test]
-fn what_is_no_certificate_in_the_folder_is_skipped() {
+fn other_files_in_the_roots_folder_are_skipped() {
     in_child(plain, || {
         let tenant = Tenant::start();
         let folder = folder();
@@ -451,7 +451,7 @@ fn an_unusable_ssl_cert_file_is_named_in_the_error() {
 }
 
 #[test]
-fn a_byte_order_mark_is_skipped_and_utf16_is_told() {
+fn byte_order_mark_is_skipped_and_utf16_reported() {
     let tenant = Tenant::builder().require_client_certificate().start();
     let folder = folder();
     let utf8 = |name: &str, text: &str| write(&folder, name, format!("\u{feff}{text}"));
@@ -477,7 +477,7 @@ fn a_byte_order_mark_is_skipped_and_utf16_is_told() {
 }
 
 #[test]
-fn roots_that_are_only_in_the_systems_folder_are_found_when_its_file_does_not_do() {
+fn folder_of_roots_is_read_when_the_bundle_fails() {
     in_child(plain, || {
         let (in_folder, in_file) = (Tenant::start(), Tenant::start());
         let folder = folder();
@@ -501,7 +501,7 @@ fn roots_that_are_only_in_the_systems_folder_are_found_when_its_file_does_not_do
 
 /// In TLS 1.2; in 1.3 rustls and ureq together lose the alert.
 #[test]
-fn a_server_that_is_not_trusted_is_told_why() {
+fn untrusted_server_receives_the_alert() {
     let (tell, told) = mpsc::channel();
     let config = Arc::new(tls12(&Ca::new().server(&["localhost"])));
     let server = Server::start(move |mut socket| {
@@ -530,14 +530,14 @@ fn tls12(identity: &Identity) -> ServerConfig {
 }
 
 #[test]
-fn the_system_trusts_no_stranger() {
+fn system_roots_do_not_trust_a_private_ca() {
     let tenant = Tenant::start();
     says(&distrust(&at(tenant.port())), &["signed by an unknown issuer"]);
     assert_eq!(tenant.requests(), 0);
 }
 
 #[test]
-fn a_ca_file_that_changed_on_disk_is_read_again_when_trust_fails() {
+fn changed_ca_file_is_reloaded_on_tls_failure() {
     let (old, new) = (Tenant::start(), Tenant::start());
     let folder = folder();
     let path = write(&folder, "ca.pem", old.ca_pem());
@@ -551,7 +551,7 @@ fn a_ca_file_that_changed_on_disk_is_read_again_when_trust_fails() {
 }
 
 #[test]
-fn the_systems_store_that_changed_on_disk_is_read_again_when_trust_fails() {
+fn changed_system_roots_are_reloaded_on_tls_failure() {
     in_child(plain, || {
         let (old, new) = (Tenant::start(), Tenant::start());
         let folder = folder();
@@ -568,7 +568,7 @@ fn the_systems_store_that_changed_on_disk_is_read_again_when_trust_fails() {
 }
 
 #[test]
-fn a_ca_file_that_is_broken_later_costs_no_trust() {
+fn broken_ca_file_does_not_replace_loaded_roots() {
     let (tenant, stranger) = (Tenant::start(), Tenant::start());
     let folder = folder();
     let path = write(&folder, "ca.pem", tenant.ca_pem());
@@ -641,7 +641,7 @@ fn an_unreadable_ca_file_is_told() {
 }
 
 #[test]
-fn a_client_certificate_opens_a_tenant_that_wants_one() {
+fn client_certificate_is_sent_on_request() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let tenant =
             Tenant::builder().require_client_certificate().tls_versions(&[version]).start();
@@ -661,7 +661,7 @@ fn a_client_certificate_opens_a_tenant_that_wants_one() {
 }
 
 #[test]
-fn nginx_that_wants_a_client_certificate_says_so_over_http() {
+fn nginx_requires_a_client_certificate_over_http() {
     if !installed("nginx", "nginx") {
         return;
     }
@@ -748,7 +748,7 @@ fn openssl(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_client_certificate_that_cannot_be_used_is_refused_at_once() {
+fn unusable_client_certificate_is_refused_at_once() {
     let folder = folder();
     let (ca, other) = (Ca::new(), Ca::new());
     let (certificate, key) = ca.server(&["x"]).write(folder.path(), "one");
