@@ -1,10 +1,10 @@
-//! The endpoint: what users write for it, checked.
+//! Parses and checks the endpoint.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::ErrorKind;
 
-/// As the vendor's API reference of "Obtaining an access token" has it.
+/// From the vendor's API reference, "Obtaining an access token".
 const TOKEN_PATH: &str = "/api/v2/tenant/token";
 
 /// Where the tenant is: scheme, host and port, checked.
@@ -37,7 +37,7 @@ impl Endpoint {
         self.port.unwrap_or(if self.https { 443 } else { 80 })
     }
 
-    /// How messages call it.
+    /// The name of the endpoint in messages.
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.host, self.port())
     }
@@ -64,7 +64,7 @@ impl Endpoint {
         if text.contains(['?', '#']) {
             return refuse("leave out the query and the fragment; write only the host name");
         }
-        // Anywhere: a password with a slash in it must not be shown as host and port.
+        // Also in the path: of `user:pass/word@host` the message would show `user:pass` as host and port.
         if text.contains('@') {
             return refuse("leave out the part before the @; credentials are separate settings");
         }
@@ -165,7 +165,7 @@ fn check_host(host: &str) -> Result<String, String> {
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            // Underscores: many a proxy in a container network has one in its name.
+            // Underscores are common in the host names of container networks.
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
             && !label.starts_with('-')
             && !label.ends_with('-')
@@ -181,7 +181,7 @@ fn check_host(host: &str) -> Result<String, String> {
     Ok(host.to_ascii_lowercase())
 }
 
-/// Somebody's input in a message: quoted, of bearable length, without a password or a query.
+/// User input for a message: quoted, at most 120 characters, without a password or a query.
 pub(crate) fn shown(text: &str) -> String {
     let text = text.rsplit('@').next().unwrap_or_default();
     let text = text.split(['?', '#']).next().unwrap_or_default();
