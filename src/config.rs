@@ -1,4 +1,4 @@
-//! What a client is told: values, defaults, checks.
+//! The settings of a client: values, defaults, checks.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::settings::{self, SETTINGS};
 
-/// What nginx takes in all unless told otherwise, and less than the longest name that the http crate takes.
+/// nginx's default limit for all headers of a request; the http crate allows names of up to 64 KiB.
 const MAX_HEADERS_BYTES: usize = 32 << 10;
 
 /// The settings of a [`Client`](crate::Client). Mistakes are remembered, and reported by
@@ -58,7 +58,7 @@ impl ProxySetting {
 }
 
 impl Config {
-    /// No duration is longer: a day.
+    /// Longer durations are reduced to this: a day.
     pub(crate) const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
     pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -94,7 +94,7 @@ impl Config {
         if client_id.contains(char::is_control) {
             config.mistake(
                 ErrorKind::Argument,
-                "the client_id holds a line break or another control character",
+                "the client_id contains a line break or another control character",
             );
         }
         config
@@ -137,7 +137,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        // A missing value has been reported: a placeholder keeps `new` from reporting it again.
+        // A missing value is already reported; the placeholder keeps `new` from reporting it again.
         let or_placeholder =
             |value: Option<Zeroizing<String>>| value.unwrap_or_else(|| "unset".to_owned().into());
         let mut config = Config::new(
@@ -161,7 +161,7 @@ impl Config {
     }
 
     /// Reads the client secret from this file, again before every request, so that a rotated
-    /// secret is used without anybody's doing. A regular file of UTF-8 text, at most 64 KiB; a byte
+    /// secret is used at once. A regular file of UTF-8 text, at most 64 KiB; a byte
     /// order mark at its start and one trailing line break are not part of the secret. Replaces the
     /// secret given to [`new`](Config::new).
     pub fn client_secret_file(mut self, path: impl Into<PathBuf>) -> Config {
@@ -196,27 +196,28 @@ impl Config {
         self
     }
 
-    /// How long before its expiry a token counts as spent, since it may die under way. Default:
-    /// 30 seconds, or a twentieth of the token's life if that is less. Never more than half of it.
+    /// How long before its expiry a token is no longer returned, since it could expire before the
+    /// server sees it. Default: 30 seconds, or a twentieth of the token's lifetime if that is less.
+    /// Never more than half of the lifetime; more than a day counts as a day.
     pub fn expiry_margin(mut self, margin: Duration) -> Config {
         self.expiry_margin = Some(margin.min(Config::MAX_DURATION));
         self
     }
 
-    /// Trusts the certificates in this PEM file, at most 16 MiB, besides the system's roots.
+    /// Trusts the certificates in this PEM file, at most 16 MiB, besides the system roots.
     pub fn ca_file(mut self, pem_path: impl Into<PathBuf>) -> Config {
         self.ca_file = Some(pem_path.into());
         self
     }
 
-    /// Trusts the operating system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name
+    /// Trusts the operating system's root certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name
     /// instead. Default: on. Off: only the CA file.
     pub fn system_roots(mut self, on: bool) -> Config {
         self.system_roots = on;
         self
     }
 
-    /// Shows this certificate to servers that want one (mutual TLS). The key is PEM, PKCS #8,
+    /// Sends this certificate to servers that request one (mutual TLS). The key is PEM, PKCS #8,
     /// PKCS #1 or SEC 1, not encrypted.
     pub fn client_certificate_file(
         mut self,
@@ -233,7 +234,7 @@ impl Config {
     /// of curl 7.88. Beyond them, in `no_proxy` an entry may have a port, `*` may stand among others
     /// and IPv6 addresses may have brackets; a value that is not usable is an error, never ignored.
     /// `Some("")`: no proxy. Otherwise `http://`, `https://`, `socks4://` or `socks5://`, with
-    /// `user:password@` if the proxy wants them, percent-encoded.
+    /// `user:password@` if the proxy requires them, percent-encoded.
     pub fn proxy(mut self, url: Option<&str>) -> Config {
         self.proxy = ProxySetting::of(url);
         self
@@ -244,7 +245,7 @@ impl Config {
         let together = self.headers.iter().map(length).sum::<usize>() + name.len() + value.len();
         match check_header(name, value) {
             Ok(()) if together > MAX_HEADERS_BYTES => {
-                let why = "the headers are longer than 32 KiB, names and values together";
+                let why = "the extra headers are longer than 32 KiB in total (names and values)";
                 self.mistake(ErrorKind::Argument, why);
             }
             Ok(()) => self.headers.push((name.to_owned(), value.to_owned())),
@@ -266,7 +267,7 @@ impl Config {
         if self.basic_auth && self.client_id.contains(':') {
             mistakes.push((
                 ErrorKind::Argument,
-                "the client_id holds a colon, which HTTP Basic authentication cannot carry \
+                "the client_id contains a colon, which HTTP Basic authentication cannot carry \
                  (RFC 7617); use form fields"
                     .to_owned(),
             ));
@@ -282,8 +283,7 @@ impl Config {
         if !self.system_roots && self.ca_file.is_none() && self.endpoint.is_https() {
             mistakes.push((
                 ErrorKind::Config,
-                "the system's roots are switched off and there is no CA file: nobody would be trusted"
-                    .to_owned(),
+                "system_roots is off and no ca_file is set: no server could be trusted".to_owned(),
             ));
         }
         let Some((kind, _)) = mistakes.first() else {
@@ -296,7 +296,7 @@ impl Config {
 
 #[cfg(feature = "capi")]
 impl Default for Config {
-    /// What stands in for a configuration while it is changed.
+    /// A placeholder while a configuration is replaced.
     fn default() -> Config {
         Config::new("", "", "")
     }
@@ -337,15 +337,15 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let shown: String = name.chars().take(120).collect();
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("{shown:?} is not a header name"));
+        return Err(format!("{shown:?} is not a valid header name"));
     }
     let lower = name.to_ascii_lowercase();
     if OURS.contains(&lower.as_str()) || lower.starts_with("content-") {
-        return Err(format!("the header {shown} is set by the library itself"));
+        return Err(format!("the header {shown} is set by the library"));
     }
     if !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Err(format!(
-            "the value of the header {shown} holds something else than visible ASCII and blanks"
+            "the value of the header {shown} contains characters other than visible ASCII and spaces"
         ));
     }
     Ok(())

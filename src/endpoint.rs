@@ -1,10 +1,10 @@
-//! The endpoint: what users write for it, checked.
+//! Parses and checks the endpoint.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::ErrorKind;
 
-/// As the vendor's API reference of "Obtaining an access token" has it.
+/// From the vendor's API reference, "Obtaining an access token".
 const TOKEN_PATH: &str = "/api/v2/tenant/token";
 
 /// Where the tenant is: scheme, host and port, checked.
@@ -37,7 +37,7 @@ impl Endpoint {
         self.port.unwrap_or(if self.https { 443 } else { 80 })
     }
 
-    /// How messages call it.
+    /// The name of the endpoint in messages.
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.host, self.port())
     }
@@ -62,9 +62,9 @@ impl Endpoint {
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if text.contains(['?', '#']) {
-            return refuse("leave out the query or fragment; the host is enough");
+            return refuse("leave out the query and the fragment; write only the host name");
         }
-        // Anywhere: a password with a slash in it must not be shown as host and port.
+        // Also in the path: of `user:pass/word@host` the message would show `user:pass` as host and port.
         if text.contains('@') {
             return refuse("leave out the part before the @; credentials are separate settings");
         }
@@ -99,9 +99,9 @@ impl Endpoint {
 
 /// Whether it is https, and what follows the scheme.
 fn split_scheme(text: &str) -> Result<(bool, &str), &'static str> {
-    const ONLY_HTTPS: &str = "only https:// is supported; the host of the tenant is enough";
+    const ONLY_HTTPS: &str = "only https:// is supported; write the host name of the tenant";
     if text.contains(char::is_whitespace) {
-        return Err("there is a blank in it");
+        return Err("it contains a space or a line break");
     }
     let is = |word: &str, scheme| word.eq_ignore_ascii_case(scheme);
     let (https, rest) = match text.split_once("://") {
@@ -132,7 +132,7 @@ pub(crate) fn parse_authority(authority: &str) -> Result<(String, Option<u16>), 
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or("the ] is missing")?;
             let address: Ipv6Addr =
-                address.parse().map_err(|_| "what stands in [ ] is not an IPv6 address")?;
+                address.parse().map_err(|_| "the text in [ ] is not an IPv6 address")?;
             let port = match port {
                 "" => None,
                 _ => Some(port.strip_prefix(':').ok_or("a : must follow the ]")?),
@@ -165,22 +165,23 @@ fn check_host(host: &str) -> Result<String, String> {
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            // Underscores: many a proxy in a container network has one in its name.
+            // Underscores are common in the host names of container networks.
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if host.len() > 253 || !host.split('.').all(is_label) {
-        return Err("that is not a host name, such as example.huaweioneaccess.com".to_owned());
+        return Err("this is not a valid host name; write for example example.huaweioneaccess.com"
+            .to_owned());
     }
     let last = host.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
-        return Err("that is neither a host name nor an IPv4 address".to_owned());
+        return Err("this is neither a host name nor an IPv4 address".to_owned());
     }
     Ok(host.to_ascii_lowercase())
 }
 
-/// Somebody's input in a message: quoted, of bearable length, without a password or a query.
+/// User input for a message: quoted, at most 120 characters, without a password or a query.
 pub(crate) fn shown(text: &str) -> String {
     let text = text.rsplit('@').next().unwrap_or_default();
     let text = text.split(['?', '#']).next().unwrap_or_default();

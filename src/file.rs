@@ -1,5 +1,5 @@
-//! Reads the files that settings name. Whatever stands there, it never waits and never takes more
-//! memory than its caller allows.
+//! Reads the files that settings name. It never blocks, even on a FIFO or a terminal, and reads no more
+//! than the caller allows.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -12,10 +12,11 @@ const LEAST_ROOM: usize = 64 << 10;
 
 /// The whole file without its byte order mark, if it is a regular file of at most `bound` bytes.
 ///
-/// An error of the operating system (`raw_os_error`) may pass; any other is about the file itself.
+/// An operating system error (`raw_os_error` is set) may be temporary; any other error is about the
+/// content or the type of the file and stays until the file is changed.
 pub(crate) fn read(path: &Path, bound: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = open(path)?;
-    // Of what was opened: a look at the path before could see another file.
+    // Metadata of the open file: the path may already name another one.
     let found = file.metadata()?;
     if found.is_dir() {
         return Err(refusal("it is a directory"));
@@ -25,7 +26,7 @@ pub(crate) fn read(path: &Path, bound: usize) -> io::Result<Zeroizing<Vec<u8>>> 
     }
     let size = usize::try_from(found.len()).unwrap_or(usize::MAX);
     let room = size.max(LEAST_ROOM).min(bound);
-    // One byte more shows that there is more. A buffer that grew would leave copies behind.
+    // One byte more shows that the file is longer. Growing would leave unwiped copies in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
     file.take(room as u64 + 1).read_to_end(&mut bytes)?;
     if size > bound || bytes.len() > bound {
@@ -46,14 +47,14 @@ pub(crate) fn read(path: &Path, bound: usize) -> io::Result<Zeroizing<Vec<u8>>> 
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    // Opening a FIFO waits for a writer otherwise, and a terminal could become ours.
+    // Otherwise opening a FIFO waits for a writer, and a terminal could become our controlling one.
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 #[cfg(windows)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::windows::fs::OpenOptionsExt;
-    // Without it a directory is reported as "Access is denied". Pipes and devices have no metadata.
+    // Otherwise a directory is reported as "Access is denied". Pipes and devices have no metadata.
     const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
     OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
 }

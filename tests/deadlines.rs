@@ -37,7 +37,7 @@ fn a_name_lookup_that_hangs_ends_in_time() {
 }
 
 #[test]
-fn a_lookup_that_takes_nearly_all_the_time_leaves_the_connection_only_the_rest() {
+fn slow_lookup_leaves_the_connect_the_rest() {
     if !has("cc", "gcc") {
         return;
     }
@@ -86,7 +86,7 @@ fn no_round_is_longer_than_three_seconds() {
 }
 
 #[test]
-fn a_first_address_that_drops_packets_costs_a_second_at_most() {
+fn unresponsive_first_address_costs_one_second() {
     if !has("cc", "gcc") {
         return;
     }
@@ -186,7 +186,7 @@ fn a_connect_that_fails_at_once_is_not_a_timeout() {
 }
 
 #[test]
-fn a_connect_that_times_out_at_once_is_made_in_rounds() {
+fn immediate_connect_timeout_is_retried_in_rounds() {
     if !has("cc", "gcc") {
         return;
     }
@@ -450,7 +450,7 @@ macro_rules! limit {
 }
 
 #[test]
-fn a_process_without_descriptors_is_told() {
+fn missing_file_descriptors_are_reported() {
     in_child(plain, || {
         let to = |endpoint: &str| Config::new(endpoint, "id", "secret").proxy(Some(""));
         let proxied = to("127.0.0.1").proxy(Some("socks5h://proxy.example"));
@@ -473,7 +473,7 @@ fn a_process_without_descriptors_is_told() {
 }
 
 #[test]
-fn a_process_without_threads_is_told() {
+fn failed_thread_start_is_reported() {
     in_child(plain, || {
         let config = Config::new("tenant.example", "id", "secret").proxy(Some(""));
         let client = Client::new(&config).expect("a client");

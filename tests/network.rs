@@ -21,7 +21,7 @@ const SMALL_BUFFERS: &str = "echo 4096 4096 4096 > /proc/sys/net/ipv4/tcp_wmem
     echo 4096 4096 4096 > /proc/sys/net/ipv4/tcp_rmem";
 
 #[test]
-fn packets_that_are_dropped_end_in_time() {
+fn dropped_packets_end_in_time() {
     if !can_have_a_network() {
         return;
     }
@@ -37,7 +37,7 @@ fn packets_that_are_dropped_end_in_time() {
 }
 
 #[test]
-fn a_connection_that_goes_silent_ends_in_time() {
+fn silent_connection_ends_in_time() {
     if !can_have_a_network() {
         return;
     }
@@ -75,7 +75,7 @@ fn cannot_reach(endpoint: &str, says: &str) {
 }
 
 #[test]
-fn an_address_that_cannot_be_reached_is_a_transport_error_at_once() {
+fn unreachable_address_fails_at_once() {
     if !can_have_a_network() {
         return;
     }
@@ -98,7 +98,7 @@ fn an_address_that_cannot_be_reached_is_a_transport_error_at_once() {
 }
 
 #[test]
-fn a_machine_without_local_ports_is_told() {
+fn missing_local_ports_are_reported() {
     if !can_have_a_network() {
         return;
     }
@@ -138,7 +138,7 @@ fn a_name_server_that_is_silent_ends_in_time() {
 }
 
 #[test]
-fn a_name_server_that_is_missing_or_refuses_is_a_transport_error() {
+fn failing_name_server_is_a_transport_error() {
     if !can_have_a_network() {
         return;
     }
@@ -168,7 +168,7 @@ fn answer_with(server: &UdpSocket, code: u8) {
 }
 
 #[test]
-fn a_request_that_nobody_takes_ends_in_time() {
+fn unread_request_ends_in_time() {
     if !can_have_a_network() {
         return;
     }
@@ -186,7 +186,7 @@ fn a_request_that_nobody_takes_ends_in_time() {
 }
 
 #[test]
-fn a_request_that_is_taken_little_by_little_ends_in_time() {
+fn slowly_read_request_ends_in_time() {
     if !can_have_a_network() {
         return;
     }
@@ -203,7 +203,7 @@ fn a_request_that_is_taken_little_by_little_ends_in_time() {
 }
 
 #[test]
-fn signals_do_not_move_the_deadline_of_a_request_that_nobody_takes() {
+fn signals_do_not_move_the_send_deadline() {
     if !can_have_a_network() {
         return;
     }
@@ -246,7 +246,7 @@ fn a_large_request_arrives_through_small_buffers() {
 }
 
 #[test]
-fn a_request_that_is_refused_while_it_is_sent_has_its_answer_read() {
+fn answer_to_a_partly_sent_request_is_read() {
     if !can_have_a_network() {
         return;
     }

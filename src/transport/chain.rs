@@ -1,4 +1,4 @@
-//! The chain of ureq's connectors that makes a connection: some are ureq's own, some are ours.
+//! The chain of connectors that makes a connection. Some are ureq's, some are ours.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub(super) fn connector(context: &Context) -> impl Connector<Out = impl Transpor
         .chain(Wipe)
 }
 
-/// Gives the errors of a part their phase.
+/// Adds the phase to the errors of a connector.
 struct Named {
     phase: Phase,
     context: Context,
@@ -62,8 +62,8 @@ impl<In: Transport, C: Connector<In>> Connector<In> for NamedPart<C> {
     }
 }
 
-/// ureq reuses its TLS configuration, and with it sessions to resume, only for requests without
-/// settings of their own; ours have a timeout of their own, which does not concern TLS.
+/// Makes ureq reuse its TLS configuration, which holds the sessions to resume. ureq reuses it only for
+/// requests without settings of their own; ours have a timeout, which does not affect TLS.
 #[derive(Debug)]
 struct AgentLevel(RustlsConnector);
 

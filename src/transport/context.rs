@@ -1,11 +1,11 @@
-//! What the parts of a connection share.
+//! What the connectors share.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// How often a wait looks whether the client was closed.
+/// How often a wait checks whether the client was closed.
 pub(super) const CLOSE_CHECK: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]

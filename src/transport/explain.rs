@@ -1,4 +1,5 @@
-//! What went wrong on the way, in words for the person who has to mend it.
+//! Turns errors of ureq, rustls and the operating system into messages that name the cause and,
+//! where it is known, the setting that helps.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,7 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatibl
 use crate::error::{Error, ErrorKind};
 use crate::redact::shortened;
 
-/// How far a request had come.
+/// The phase of a request in which an error occurred.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
     Lookup,
@@ -19,8 +20,9 @@ pub(super) enum Phase {
     Exchange,
 }
 
-/// Turns ureq's error into ours, once: where the phase is known. `peer` is host and port of whom
-/// was spoken to; `proxy` names the proxy that was to be used, if any.
+/// Turns an error of ureq into one of ours; an error that already is one of ours stays as it is, since
+/// the inner connector knew the phase better. `peer` is host and port of the other side, which may be
+/// the proxy; `proxy` is the name of the proxy, if one is used.
 pub(super) fn explain(
     phase: Phase,
     peer: &str,
@@ -34,7 +36,7 @@ pub(super) fn explain(
 }
 
 fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) -> Error {
-    let (whom, no_answer) = match proxy {
+    let (peer_name, unreachable_kind) = match proxy {
         Some(proxy) if proxy.ends_with(&format!("://{peer}")) => {
             (format!("the proxy {proxy}"), ErrorKind::Proxy)
         }
@@ -42,7 +44,7 @@ fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) 
         None => (peer.to_owned(), ErrorKind::Transport),
     };
     if let Some(tls) = tls_error(error) {
-        return Error::new(ErrorKind::Tls, untrusted(phase, &whom, tls));
+        return Error::new(ErrorKind::Tls, untrusted(phase, &peer_name, tls));
     }
     match error {
         ureq::Error::Timeout(_) => {
@@ -53,27 +55,27 @@ fn classify(phase: Phase, peer: &str, proxy: Option<&str>, error: &ureq::Error) 
                 Phase::Handshake => "during the TLS handshake with",
                 Phase::Exchange => "while waiting for the answer of",
             };
-            Error::new(ErrorKind::Timeout, format!("timed out {when} {whom}"))
+            Error::new(ErrorKind::Timeout, format!("timed out {when} {peer_name}"))
         }
         _ if phase == Phase::Proxy => no_tunnel(peer, proxy.unwrap_or_default(), error),
         ureq::Error::HostNotFound => {
-            Error::new(no_answer, format!("the host name of {whom} has no address"))
+            Error::new(unreachable_kind, format!("the host name of {peer_name} has no address"))
         }
-        ureq::Error::Io(io) => match lacking(phase, io) {
-            // On the way to a proxy too this is not the proxy's fault.
+        ureq::Error::Io(io) => match exhausted_resource(phase, io) {
+            // Not a proxy error, even if the connection was to a proxy.
             Some(what) => Error::new(
                 ErrorKind::Transport,
-                io_failure(phase, &whom, &io::Error::other(format!("{what}: {io}"))),
+                io_failure(phase, &peer_name, &io::Error::other(format!("{what}: {io}"))),
             ),
-            None => Error::new(no_answer, io_failure(phase, &whom, io)),
+            None => Error::new(unreachable_kind, io_failure(phase, &peer_name, io)),
         },
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
             Error::new(
                 ErrorKind::Protocol,
-                format!("{whom} sent an invalid HTTP response ({error}); check the endpoint"),
+                format!("{peer_name} sent an invalid HTTP response ({error}); check the endpoint"),
             )
         }
-        _ => Error::new(no_answer, format!("no answer from {whom}: {error}")),
+        _ => Error::new(unreachable_kind, format!("no answer from {peer_name}: {error}")),
     }
 }
 
@@ -85,10 +87,10 @@ fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
     match error {
         ureq::Error::ConnectProxyFailed(why) => match status_in(why).as_str() {
             "" => failed("it closed the connection"),
-            // Asking again with the same password may lock the account.
+            // Retrying with the same password may lock the account.
             status @ ("401" | "407") => failed(&format!(
-                "HTTP {status}, it wants a user and a password, or others \
-                 (http://user:password@proxy:port)"
+                "HTTP {status}, proxy authentication required: set a valid user and password in the \
+                 proxy URL (http://user:password@host:port)"
             ))
             .with_retryable(false),
             "403" => failed("HTTP 403, it does not allow this host").with_retryable(false),
@@ -97,7 +99,8 @@ fn no_tunnel(peer: &str, proxy: &str, error: &ureq::Error) -> Error {
         ureq::Error::Io(io) if is_closed(io) => {
             failed(&format!("it closed the connection{}", in_brackets(io)))
         }
-        // What `socks` refuses with this kind is refused again.
+        // `socks` uses this kind for refusals that a retry would meet again. The operating system has
+        // the kind too (EPERM), but then with an error number.
         ureq::Error::Io(io) => {
             let is_final = io.kind() == io::ErrorKind::PermissionDenied;
             failed(&io.to_string()).with_retryable(!is_final || io.raw_os_error().is_some())
@@ -128,14 +131,15 @@ pub(super) fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | UnexpectedEof | ConnectionReset | ConnectionAborted)
 }
 
-/// What the system says; what ureq and rustls say of a closed connection is for programmers.
+/// The text of an operating system error, in brackets. The texts of ureq and rustls for a closed
+/// connection ("Peer disconnected") add nothing, so they are left out.
 fn in_brackets(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(String::new, |_| format!(" ({error})"))
 }
 
-/// What this process or machine ran out of, if that is why.
+/// The resource that this process or machine has run out of, if that is the cause.
 #[cfg(unix)]
-pub(super) fn lacking(phase: Phase, error: &io::Error) -> Option<&'static str> {
+pub(super) fn exhausted_resource(phase: Phase, error: &io::Error) -> Option<&'static str> {
     match (error.raw_os_error()?, phase) {
         (libc::EMFILE, _) => Some("this process has no file descriptor left (ulimit -n)"),
         (libc::ENFILE, _) => Some("this machine has no file descriptor left"),
@@ -150,7 +154,7 @@ pub(super) fn lacking(phase: Phase, error: &io::Error) -> Option<&'static str> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn lacking(_: Phase, _: &io::Error) -> Option<&'static str> {
+pub(super) fn exhausted_resource(_: Phase, _: &io::Error) -> Option<&'static str> {
     None
 }
 
@@ -178,8 +182,8 @@ fn untrusted(phase: Phase, peer: &str, error: &rustls::Error) -> String {
             format!("{peer} supports neither TLS 1.2 nor 1.3")
         }
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => format!(
-            "{peer} refused the TLS handshake (HandshakeFailure); it has no cipher in common with \
-             us, or wants a client certificate"
+            "{peer} refused the TLS handshake (HandshakeFailure); there is no common cipher suite, or \
+             it requires a client certificate"
         ),
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::CertificateRequired
@@ -192,8 +196,8 @@ fn untrusted(phase: Phase, peer: &str, error: &rustls::Error) -> String {
             | AlertDescription::DecryptError
             | AlertDescription::AccessDenied),
         ) => format!(
-            "{peer} refused the TLS handshake ({alert:?}); it wants a client certificate, or another \
-             one: set one that it accepts"
+            "{peer} refused the TLS handshake ({alert:?}); it requires a client certificate, or a \
+             different one: set client_certificate_file"
         ),
         other if phase == Phase::Exchange => {
             format!("the TLS connection to {peer} broke after the handshake: {other}")
@@ -208,27 +212,26 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
         httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
     };
     let what = match why {
-        // The latter: an issuer of the same name has another kind of key.
+        // The latter: there is a trusted CA of the same name, but its key is of another type.
         UnknownIssuer | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "is signed by an unknown issuer; if the tenant has a private CA, or a proxy inspects TLS, \
              set ca_file (ONEACCESS_CA_FILE) to the PEM file of that CA; if its CA is a public one, \
              the server may not send its intermediate certificate"
                 .to_owned()
         }
-        BadSignature => "is not signed as it should be: perhaps by a CA that was made anew under its \
-             old name (then set its new certificate as CA file), or with a weak key (RSA below 2048 \
-             bits)"
+        BadSignature => "has an invalid signature: perhaps its CA was recreated under the same name (then \
+             set ca_file to the new CA certificate), or a key is too weak (RSA below 2048 bits)"
             .to_owned(),
         UnsupportedSignatureAlgorithmContext { .. } => {
-            "is signed in a way that is too weak today, such as with SHA-1".to_owned()
+            "is signed with an algorithm that is too weak or not supported, such as SHA-1".to_owned()
         }
         NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            "names no host at all: it has no subjectAltName, and a common name does not count".to_owned()
+            "has no subjectAltName; its common name is not used as a host name".to_owned()
         }
         NotValidForNameContext { presented, .. } => {
             let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
-            // Some hundred on the certificates of large providers.
-            format!("is for another host: it names {}", shortened(&names.join(", "), 300))
+            // Certificates of large providers have hundreds of names.
+            format!("is not valid for this host name; it names {}", shortened(&names.join(", "), 300))
         }
         ExpiredContext { time, not_after } => format!(
             "expired on {}; the clock of this machine says {}",
@@ -241,8 +244,8 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
             date(time)
         ),
         Other(inner) if is_ca(&format!("{inner:?}")) => {
-            "is a self-signed CA certificate, which cannot serve as a server's certificate: sign one \
-             for the server with it (basicConstraints CA:FALSE)"
+            "is a self-signed CA certificate, which cannot be used as a server certificate: use it \
+             to sign one for the server (basicConstraints CA:FALSE)"
                 .to_owned()
         }
         other => format!("cannot be accepted: {other}"),
@@ -250,7 +253,7 @@ fn bad_certificate(peer: &str, why: &CertificateError) -> String {
     format!("the certificate of {peer} {what}")
 }
 
-// What ureq and rustls tell in words only; a new version may have others. Each has a test over a
+// Facts that ureq and rustls give only as text, which a new version may change. Each is tested over a
 // real connection, in tests/proxies.rs and tests/trust.rs.
 
 /// `proxy server responded 407/407`, or `proxy server did not respond`.

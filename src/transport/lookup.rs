@@ -1,4 +1,4 @@
-//! The name lookup, which can be given up.
+//! The name lookup, with a deadline.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::Ordering;
@@ -11,10 +11,10 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::context::{CLOSE_CHECK, Context};
-use super::explain::{Phase, explain, lacking};
+use super::explain::{Phase, exhausted_resource, explain};
 
-/// The system's resolver, in a thread that is left behind when time is over: nothing can interrupt
-/// `getaddrinfo`. Addresses need neither.
+/// Calls `getaddrinfo` in a thread of its own, because nothing can interrupt it: after the deadline the
+/// thread is left to end by itself. An IP address needs neither lookup nor thread.
 #[derive(Debug)]
 pub(super) struct Lookup(pub Context);
 
@@ -46,7 +46,7 @@ impl Lookup {
         let (answer, answers) = mpsc::sync_channel(1);
         thread::Builder::new().name("oneaccess-dns".to_owned()).spawn(move || {
             let found = (host.as_str(), port).to_socket_addrs();
-            // Nobody listens any more once the time is over.
+            // Fails if the caller has stopped waiting.
             let _ = answer.send(found.map(Vec::from_iter));
         })?;
         let start = Instant::now();
@@ -56,7 +56,7 @@ impl Lookup {
                 Ok(Ok(found)) if found.is_empty() => return Err(ureq::Error::HostNotFound),
                 Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error).into()),
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(io::Error::other("the lookup thread died").into());
+                    return Err(io::Error::other("the lookup thread panicked").into());
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if left.is_zero() || self.0.closed.load(Ordering::Relaxed) {
@@ -68,10 +68,11 @@ impl Lookup {
     }
 }
 
-/// Without a file descriptor for its work the resolver says that there is no such name.
+/// Without a free file descriptor the resolver reports that the name does not exist, so we check
+/// whether a descriptor can be had.
 fn no_descriptor() -> Option<io::Error> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
-    lacking(Phase::Lookup, &error).map(|_| error)
+    exhausted_resource(Phase::Lookup, &error).map(|_| error)
 }
 
 pub(super) fn host_and_port(uri: &Uri) -> String {

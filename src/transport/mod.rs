@@ -31,21 +31,21 @@ use lookup::Lookup;
 use trust::Extent;
 
 const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
-/// No answer of the token endpoint is longer.
+/// A longer body is not read to its end; no token answer comes near it.
 pub(crate) const MAX_BODY_BYTES: u64 = 1 << 20;
-/// Room for an answer that does not say its length.
+/// Size of the first buffer if the answer has no Content-Length.
 const USUAL_BODY: u64 = 8 << 10;
 
-/// No header of an answer is longer.
+/// Limit of all headers of an answer.
 const MAX_HEADER_BYTES: usize = 32 << 10;
-/// Room for a request beside its headers and its body, and for the end of the handshake.
+/// Buffer for a request, in addition to its headers and its body, and for the end of the handshake.
 const PIECE: usize = 16 << 10;
 
 /// An answer, whatever its status.
 pub(crate) struct Reply {
     pub status: u16,
     headers: HeaderMap,
-    /// `None`: longer than `LARGEST_BODY`.
+    /// `None`: longer than `MAX_BODY_BYTES`.
     pub body: Result<Option<Zeroizing<Vec<u8>>>, Error>,
 }
 
@@ -80,7 +80,7 @@ impl Transport {
         Ok(Transport::with(config, proxy, tls))
     }
 
-    /// The same for the child of a fork: no lock and no connection in common.
+    /// A copy for the child of a fork, which shares no lock and no connection with the parent.
     pub fn for_child(&self) -> Transport {
         let tls = self.agent.get().config().tls_config().clone();
         Transport::with(self.config.clone(), self.proxy.clone(), tls)
@@ -115,7 +115,7 @@ impl Transport {
                 reply = self.post_once(headers, body, left);
             }
         }
-        // The certificate that is missing may be in there.
+        // The missing certificate may be in the file that could not be read.
         let unread = || self.config.system_roots.then(trust::unusable_variable).flatten();
         reply.map_err(|error| match is_tls(&error).then(unread).flatten() {
             Some(why) => Error::new(ErrorKind::Tls, format!("{error} ({why})")),
@@ -123,7 +123,7 @@ impl Transport {
         })
     }
 
-    /// Interrupts what is under way and refuses what comes.
+    /// Interrupts requests in progress; later ones fail.
     pub fn close(&self) {
         self.context.closed.store(true, Ordering::Relaxed);
         // Either this sees a new agent, or `reload_trust` sees `closed`.
@@ -141,7 +141,7 @@ impl Transport {
         let mut request = agent.post(self.config.endpoint.url());
         let mut piece = PIECE + body.len();
         for (name, value) in headers {
-            // Wiped, as ureq's own copy of the text would not be.
+            // ureq's own copy of the text would not be wiped.
             let wiped = Bytes::from_owner(Zeroizing::new((*value).to_owned()));
             let value = HeaderValue::from_maybe_shared(wiped)
                 .map_err(|error| self.explained(ureq::Error::Http(error.into())))?;
@@ -181,7 +181,7 @@ impl Transport {
         }
     }
 
-    /// Reads the certificates again, all of the trusted ones and our own; whether there are others now.
+    /// Reads the trusted certificates and our own again. Returns whether they have changed.
     fn reload_trust(&self) -> bool {
         let agent = self.agent.get();
         let old = agent.config().tls_config();
@@ -204,9 +204,9 @@ impl Transport {
     }
 }
 
-/// `None`: longer than `LARGEST_BODY`. `length` is a guess, or what the other side claims.
+/// `None`: longer than `MAX_BODY_BYTES`. `length` is a guess, or the Content-Length, which may be wrong.
 fn read_body(mut reader: impl Read, length: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    // One more than there should be, to see the end.
+    // One byte more than expected, so that the end is seen without growing the buffer.
     let room = |length: u64| Zeroizing::new(vec![0; length.min(MAX_BODY_BYTES) as usize + 1]);
     let mut body = room(length);
     let mut filled = 0;
@@ -215,7 +215,7 @@ fn read_body(mut reader: impl Read, length: u64) -> io::Result<Option<Zeroizing<
             if filled as u64 > MAX_BODY_BYTES {
                 return Ok(None);
             }
-            // A vector that grew by itself would leave what it held in memory.
+            // A vector that grows by itself leaves its old bytes in memory, unwiped.
             let mut larger = room(2 * filled as u64);
             larger[..filled].copy_from_slice(&body);
             body = larger;

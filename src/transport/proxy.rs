@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 /// A proxy to use.
 pub(super) struct Proxy {
     pub ureq: ureq::Proxy,
-    /// Scheme, host and port: what may be shown.
+    /// Scheme, host and port, without user and password: safe to show.
     pub name: String,
 }
 
@@ -68,7 +68,7 @@ fn first_set(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<S
 
 /// `source` says where the URL comes from.
 fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
-    // The URL is not shown: where it is not what it should be, any part may be the password.
+    // The URL is not shown: if it is malformed, any part of it may be the password.
     let refuse =
         |why: &str| Error::new(ErrorKind::Config, format!("{source} is not usable: {why}"));
     let (scheme, rest) = url.trim().split_once("://").unwrap_or(("http", url.trim()));
@@ -77,7 +77,7 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
         scheme => scheme,
     };
     if !["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&scheme.as_str()) {
-        return Err(refuse("a proxy is http, https, socks4, socks4a, socks5 or socks5h"));
+        return Err(refuse("the scheme must be http, https, socks4, socks4a, socks5 or socks5h"));
     }
     let (rest, ignored) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (user, authority) = match rest.rsplit_once('@') {
@@ -85,14 +85,13 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
         None => (None, rest),
     };
     let is_special = |c: char| "[]@\\".contains(c) || c.is_whitespace();
-    // A password with a slash in it: curl takes what stands before the slash for host and port.
+    // `http://user:pass/word@proxy`: curl would take `user:pass` for host and port.
     if user.is_some_and(|user| user.contains(is_special)) || ignored.contains(is_special) {
-        return Err(refuse("percent-encode what is special in user and password"));
+        return Err(refuse("percent-encode special characters in the user and password"));
     }
-    let (host, port) = parse_authority(authority).map_err(|_| {
-        refuse("host and port are not what they should be; write http://user:password@host:port")
-    })?;
-    // As curl: the port of SOCKS serves all but https.
+    let (host, port) = parse_authority(authority)
+        .map_err(|_| refuse("invalid host or port; write http://user:password@host:port"))?;
+    // As curl: 1080 is the default port of every scheme but https.
     let port = port.unwrap_or(if scheme == "https" { 443 } else { 1080 });
     let name = format!("{scheme}://{host}:{port}");
     let full = Zeroizing::new(match user {
@@ -100,7 +99,7 @@ fn parse(source: &str, url: &str) -> Result<Proxy, Error> {
         None => name.clone(),
     });
     let ureq = ureq::Proxy::new(&full)
-        .map_err(|_| refuse("percent-encode what is special in user and password"))?;
+        .map_err(|_| refuse("percent-encode special characters in the user and password"))?;
     Ok(Proxy { ureq, name })
 }
 
@@ -119,7 +118,7 @@ fn names(entry: &str, endpoint: &Endpoint) -> bool {
             return is_within(address, network, bits);
         }
     } else {
-        // One dot after a domain means nothing, nor does one before it.
+        // One dot before or after a domain is ignored.
         pattern = pattern.strip_suffix('.').unwrap_or(pattern);
         pattern = pattern.strip_prefix('.').unwrap_or(pattern);
     }
@@ -131,7 +130,7 @@ fn names(entry: &str, endpoint: &Endpoint) -> bool {
         && (pattern.trim_matches(['[', ']']) == host || is_above())
 }
 
-/// 0 bits are all bits, as for curl: `10.1.2.3/0` names one address, and `0.0.0.0/0` hardly any.
+/// As in curl, 0 bits mean all bits: `10.1.2.3/0` matches only 10.1.2.3, and `0.0.0.0/0` only 0.0.0.0.
 fn is_within(address: IpAddr, network: &str, bits: &str) -> bool {
     let number = |address: IpAddr| match address {
         IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),

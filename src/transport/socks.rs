@@ -1,5 +1,5 @@
 //! A tunnel through a SOCKS proxy: versions 4 and 4a, and 5 (RFC 1928) with a password (RFC 1929).
-//! ureq's own SOCKS connector makes its connection itself, whose timeouts end late.
+//! ureq's own SOCKS connector makes its own TCP connection, whose timeouts end late.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use super::wipe::Wiping;
 /// In bytes: a version, then user and password with their lengths, or a host name with its own.
 const MAX_REQUEST: usize = 1 + 2 * 256;
 
-/// The first of the chain; leaves what is not for a SOCKS proxy to the others.
+/// The first connector of the chain. Without a SOCKS proxy it does nothing.
 #[derive(Debug)]
 pub(super) struct Socks {
     pub tcp: Tcp,
@@ -45,7 +45,7 @@ impl<In: Transport> Connector<In> for Socks {
             let name = self.context.proxy.as_deref();
             explain(Phase::Connect, &host_and_port(proxy.uri()), name, error)
         })?;
-        // The socket has the deadline; the password is wiped from its buffers.
+        // The socket enforces the deadline; `Wiping` wipes the password from its buffers.
         let mut stream = TransportAdapter::new(Wiping::new(socket), details.current_time.clone());
         let target = Target::of(details, proxy).ok_or(ureq::Error::HostNotFound)?;
         match proxy.protocol() {
@@ -60,7 +60,7 @@ fn is_socks(proxy: &Proxy) -> bool {
     !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
 }
 
-/// To whom the tunnel shall lead.
+/// Where the tunnel leads.
 #[derive(Clone, Copy, Debug)]
 enum Target<'a> {
     Address(SocketAddr),
@@ -71,7 +71,7 @@ enum Target<'a> {
 impl<'a> Target<'a> {
     fn of(details: &ConnectionDetails<'a>, proxy: &Proxy) -> Option<Target<'a>> {
         if proxy.resolve_target() {
-            // SOCKS 4 has no other addresses.
+            // SOCKS 4 supports IPv4 only.
             let only_v4 = proxy.protocol() == ProxyProtocol::Socks4;
             let address = details.addrs.iter().find(|address| !only_v4 || address.is_ipv4());
             return address.or(details.addrs.first()).copied().map(Target::Address);
@@ -100,9 +100,11 @@ fn socks4(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io
             request.extend_from_slice(&address.ip().octets());
             None
         }
-        Target::Address(SocketAddr::V6(_)) => return refuse("SOCKS 4 has no IPv6 addresses"),
+        Target::Address(SocketAddr::V6(_)) => {
+            return refuse("SOCKS 4 does not support IPv6 addresses");
+        }
         Target::Name(name, _) => {
-            // An address that nobody has: a name follows.
+            // 0.0.0.1, an invalid address, announces that a host name follows (SOCKS 4a).
             request.extend_from_slice(&[0, 0, 0, 1]);
             Some(name)
         }
@@ -115,14 +117,14 @@ fn socks4(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io
         request.push(0);
     }
     stream.write_all(&request)?;
-    // An address follows, which means nothing here.
+    // The address that follows has no meaning for CONNECT.
     let [version, reply, ..] = read::<8>(stream)?;
     match (version, reply) {
         (0, 90) => Ok(()),
         (0, 91) => Err(failure("request rejected or failed (SOCKS reply 91)")),
         (0, 92) => refuse("it cannot reach the identd of this machine (SOCKS reply 92)"),
-        (0, 93) => refuse("the identd of this machine names another user (SOCKS reply 93)"),
-        _ => Err(no_socks()),
+        (0, 93) => refuse("the identd of this machine reports another user (SOCKS reply 93)"),
+        _ => Err(invalid_reply()),
     }
 }
 
@@ -138,11 +140,11 @@ fn socks5(stream: &mut (impl Read + Write), proxy: &Proxy, target: Target) -> io
         }
         ([5, 0xff], _) => {
             return refuse(
-                "no acceptable authentication method; it wants a user and a password, or others \
-                 (socks5h://user:password@proxy:port)",
+                "no acceptable authentication method; set a valid user and password in the proxy \
+                 URL (socks5h://user:password@host:port)",
             );
         }
-        _ => return Err(no_socks()),
+        _ => return Err(invalid_reply()),
     }
     let mut request = request(&[5, 1, 0]);
     match target {
@@ -171,23 +173,23 @@ fn sign_in(stream: &mut (impl Read + Write), user: &str, password: &str) -> io::
     stream.write_all(&request)?;
     match read(stream)? {
         [1, 0] => Ok(()),
-        [1, _] => refuse("it refused the user or the password"),
-        _ => Err(no_socks()),
+        [1, _] => refuse("authentication failed: wrong user or password"),
+        _ => Err(invalid_reply()),
     }
 }
 
-/// The answer to a request of SOCKS 5, with the address that follows: what comes next is TLS.
+/// Reads the SOCKS 5 reply including its address, to the last byte: the next byte belongs to TLS.
 fn read_reply(stream: &mut impl Read) -> io::Result<()> {
     match read(stream)? {
         [5, 0] => {}
         [5, reply] => return Err(refusal(reply)),
-        _ => return Err(no_socks()),
+        _ => return Err(invalid_reply()),
     }
     let length = match read(stream)? {
         [0, 1] => 4,
         [0, 3] => usize::from(read::<1>(stream)?[0]),
         [0, 4] => 16,
-        _ => return Err(no_socks()),
+        _ => return Err(invalid_reply()),
     };
     let mut address_and_port = [0; 255 + 2];
     stream.read_exact(&mut address_and_port[..length + 2])
@@ -208,7 +210,7 @@ fn refusal(reply: u8) -> io::Error {
     io::Error::new(kind, format!("{what} (SOCKS reply {reply})"))
 }
 
-/// Never grows, which would leave a copy of the password behind.
+/// A buffer that never grows: growing would leave a copy of the password in memory.
 fn request(first: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut request = Zeroizing::new(Vec::with_capacity(MAX_REQUEST + 16));
     request.extend_from_slice(first);
@@ -217,7 +219,7 @@ fn request(first: &[u8]) -> Zeroizing<Vec<u8>> {
 
 fn push_text(request: &mut Vec<u8>, text: &str) -> io::Result<()> {
     let Ok(length) = u8::try_from(text.len()) else {
-        return refuse("user, password and host name have at most 255 bytes with SOCKS 5");
+        return refuse("SOCKS 5 allows at most 255 bytes each for user, password and host name");
     };
     request.push(length);
     request.extend_from_slice(text.as_bytes());
@@ -230,15 +232,15 @@ fn read<const LENGTH: usize>(stream: &mut impl Read) -> io::Result<[u8; LENGTH]>
     Ok(bytes)
 }
 
-fn no_socks() -> io::Error {
-    failure("it did not answer as a SOCKS proxy of this version does")
+fn invalid_reply() -> io::Error {
+    failure("it sent an invalid SOCKS reply; check the scheme of the proxy URL")
 }
 
 fn failure(why: &'static str) -> io::Error {
     io::Error::other(why)
 }
 
-/// `PermissionDenied` says that the same request would be refused again.
+/// `PermissionDenied` marks a refusal that a retry would meet again.
 fn refuse<T>(why: &'static str) -> io::Result<T> {
     Err(io::Error::new(ErrorKind::PermissionDenied, why))
 }

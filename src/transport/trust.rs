@@ -1,4 +1,4 @@
-//! Who is trusted and who we are: roots, the CA file, the client's certificate.
+//! The TLS certificates: system roots, the CA file, the client certificate.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -19,19 +19,18 @@ use crate::error::{Error, ErrorKind};
 use crate::file;
 
 const MAX_PEM_BYTES: usize = 16 << 20;
-const NO_CERTIFICATE: &str =
-    "there is no certificate in it (a line -----BEGIN CERTIFICATE----- is looked for)";
+const NO_CERTIFICATE: &str = "it contains no certificate (no line -----BEGIN CERTIFICATE-----)";
 
-/// How much of what the operating system trusts is read.
+/// How many of the operating system's roots are read.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Extent {
-    /// The bundle file, where there is one: the folder of single files beside it takes several times
-    /// as long to read, and mostly holds the same.
+    /// The bundle file only, if there is one. The folder of single files takes several times as long to
+    /// read and usually contains the same certificates.
     Bundle,
     All,
 }
 
-/// Reads from disk what is there now.
+/// Reads all certificates from disk.
 pub(super) fn load(config: &Config, extent: Extent) -> Result<TlsConfig, Error> {
     let provider = Arc::new(provider());
     let mut roots = Vec::new();
@@ -55,7 +54,8 @@ pub(super) fn load(config: &Config, extent: Extent) -> Result<TlsConfig, Error> 
         .build())
 }
 
-/// As most browsers: AES-128 first. The hash that comes with AES-256 takes a tenth of an exchange.
+/// AES-128 first, as in most browsers: SHA-384, which comes with AES-256, takes a tenth of the time of
+/// a whole request.
 fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
     let first = CipherSuite::TLS13_AES_128_GCM_SHA256;
@@ -63,7 +63,7 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// Whether nothing has changed on disk: the roots, and our own certificate.
+/// Whether both have the same roots and the same client certificate.
 pub(super) fn same(one: &TlsConfig, other: &TlsConfig) -> bool {
     let own = |config: &TlsConfig| {
         let chain = config.client_cert().map(ClientCert::certs).unwrap_or_default();
@@ -96,7 +96,7 @@ fn system_roots(extent: Extent, required: bool) -> Result<Vec<CertificateDer<'st
             failures.extend(found.errors.iter().map(|error| error.to_string()));
         }
     }
-    // A folder often holds the bundle's certificates too; and `same` compares in order.
+    // A folder often contains the bundle's certificates too. Sorted, because `same` compares in order.
     roots.sort_unstable_by(|one, other| one.as_ref().cmp(other));
     roots.dedup();
     if roots.is_empty() && required {
@@ -120,8 +120,8 @@ fn no_roots(failures: &[String]) -> String {
     )
 }
 
-/// What is wrong with the file that `SSL_CERT_FILE` names, if anything. As for curl it is an error of
-/// its own where nothing else is trusted; beside other certificates it may be what is missing.
+/// Why the file that `SSL_CERT_FILE` names cannot be used, if so. As in curl this is an error if nothing
+/// else is trusted; otherwise it is added to the message when a server is not trusted.
 pub(super) fn unusable_variable() -> Option<String> {
     let path = PathBuf::from(variable("SSL_CERT_FILE")?);
     let mut roots = Vec::new();
@@ -129,7 +129,7 @@ pub(super) fn unusable_variable() -> Option<String> {
     Some(format!("the environment variable SSL_CERT_FILE names a file that is not usable, {why}"))
 }
 
-/// As for curl an empty variable counts as not set.
+/// As in curl an empty variable counts as not set.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -151,7 +151,7 @@ fn system_paths() -> (Option<PathBuf>, Vec<PathBuf>) {
     }
 }
 
-/// As `add_file`, for a file that must have a certificate.
+/// As `add_file`, but a file without a certificate is a failure.
 fn add_bundle(path: &Path, roots: &mut Vec<CertificateDer<'static>>) -> Option<String> {
     let before = roots.len();
     let failure = add_file(path, roots);
@@ -160,7 +160,7 @@ fn add_bundle(path: &Path, roots: &mut Vec<CertificateDer<'static>>) -> Option<S
     failure.or_else(|| (!found).then(nothing))
 }
 
-/// Not through rustls-native-certs: it waits for a FIFO and reads without end from a device.
+/// rustls-native-certs is not used: it would block on a FIFO and read a device without end.
 fn add_folders(
     folders: &[PathBuf],
     roots: &mut Vec<CertificateDer<'static>>,
@@ -184,7 +184,7 @@ fn add_folders(
     }
 }
 
-/// Adds all readable certificates of a file, which may be none. Returns the first thing wrong with it.
+/// Adds all readable certificates of a file, possibly none. Returns the first failure.
 fn add_file(path: &Path, roots: &mut Vec<CertificateDer<'static>>) -> Option<String> {
     let mut failure = None;
     match file::read(path, MAX_PEM_BYTES) {
@@ -205,7 +205,7 @@ fn check_roots(path: &Path, roots: &[CertificateDer<'static>]) -> Result<(), Err
     for (index, root) in roots.iter().enumerate() {
         RootCertStore::empty().add(root.clone()).map_err(|error| {
             let number = index + 1;
-            unusable("CA file", path, &format!("certificate {number} in it is not usable: {error}"))
+            unusable("CA file", path, &format!("certificate {number} is not usable: {error}"))
         })?;
     }
     Ok(())
@@ -221,8 +221,8 @@ fn client_certificate(
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let encrypted = pem.windows(9).any(|window| window == b"ENCRYPTED");
         let why = match encrypted {
-            true => "the key in it is encrypted; decrypt it first (openssl pkey -in … -out …)",
-            false => "there is no PEM private key (PKCS #8, PKCS #1 or SEC 1) in it",
+            true => "the private key is encrypted; decrypt it first (openssl pkey -in … -out …)",
+            false => "it contains no PEM private key (PKCS #8, PKCS #1 or SEC 1)",
         };
         unusable("client key file", key_path, why)
     })?;
@@ -249,7 +249,7 @@ fn client_certificate(
     Ok(ClientCert::new_with_certs(&chain, key))
 }
 
-/// At least one certificate: garbage in a PEM file is otherwise no error at all.
+/// At least one certificate. The PEM parser skips garbage, so a file of garbage would be no error.
 fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let pem = read(what, path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)

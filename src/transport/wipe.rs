@@ -3,15 +3,15 @@
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 use zeroize::Zeroize;
 
-/// Wipes the buffers of what was sent, which hold the client secret, and of what was received, which
-/// hold the token.
+/// Wipes the output buffer, which contains the client secret, and the input buffer, which contains the
+/// token.
 #[derive(Debug)]
 pub(super) struct Wipe;
 
 #[derive(Debug)]
 pub(super) struct Wiping<T: Transport> {
     transport: T,
-    /// In bytes: no byte of the input buffer behind so many was ever written to.
+    /// Bytes received in total: nothing in the input buffer beyond this was ever written.
     received: usize,
 }
 
@@ -40,8 +40,8 @@ impl<T: Transport> Drop for Wiping<T> {
             // Once everything is consumed the whole buffer is free to be written to.
             buffers.input_consume(buffers.input().len());
             let input = buffers.input_append_buf();
-            let held = self.received.min(input.len());
-            input[..held].zeroize();
+            let used = self.received.min(input.len());
+            input[..used].zeroize();
         }
     }
 }
@@ -53,7 +53,7 @@ impl<T: Transport> Transport for Wiping<T> {
 
     fn transmit_output(&mut self, amount: usize, time: NextTimeout) -> Result<(), ureq::Error> {
         let outcome = self.transport.transmit_output(amount, time);
-        // A body is read into the former on its way to the latter.
+        // ureq reads a body into the first buffer before it encodes it into the second.
         let (read, sent) = self.transport.buffers().tmp_and_output();
         let amount_read = amount.min(read.len());
         read[..amount_read].zeroize();

@@ -142,7 +142,7 @@ static void mistakes_are_reported_by_client_new(void)
     CHECK(refused(config, "ca_file is not UTF-8") == ONEACCESS_ERROR_ARGUMENT);
     config = good();
     oneaccess_config_set(config, "system_roots", "false");
-    CHECK(refused(config, "nobody would be trusted") == ONEACCESS_ERROR_CONFIG);
+    CHECK(refused(config, "no server could be trusted") == ONEACCESS_ERROR_CONFIG);
     config = good();
     oneaccess_config_set(config, "client_secret_file", "/nowhere/secret");
     CHECK(refused(config, "/nowhere/secret") == ONEACCESS_ERROR_CONFIG);

@@ -1,6 +1,6 @@
-/* Preloaded before libc, replaces getaddrinfo(): waits FAKE_LOOKUP_MS milliseconds, then returns the
- * addresses in FAKE_ADDRESSES. With FAKE_CONNECT_ERRNO, connect() fails immediately with that
- * error. */
+/* Loaded before libc, replaces the lookup of names: waits FAKE_LOOKUP_MS, then answers with the
+ * addresses in FAKE_ADDRESSES or, if FAKE_LOOKUP_ERROR is set, with that error (EAI_NONAME is -2).
+ * With FAKE_CONNECT_ERRNO it replaces connect() too, which then fails at once with that error. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -43,11 +43,14 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 {
     const char *wait = getenv("FAKE_LOOKUP_MS");
     const char *addresses = getenv("FAKE_ADDRESSES");
+    const char *error = getenv("FAKE_LOOKUP_ERROR");
     long ms = wait ? atol(wait) : 0;
     struct timespec left = {ms / 1000, ms % 1000 * 1000000};
     (void)node, (void)service, (void)hints;
     while (nanosleep(&left, &left) != 0)
         ;
+    if (error)
+        return atoi(error);
     char *list = strdup(addresses ? addresses : "127.0.0.1"), *rest = list, *word;
     struct addrinfo **end = res;
     *end = NULL;
