@@ -85,7 +85,7 @@ impl Client {
     /// # Errors
     /// Only if there is no token that is still valid: while there is one, a failed request is not
     /// an error. The kind says why the last request failed; [`Timeout`](crate::ErrorKind::Timeout)
-    /// if the time was over, [`Closed`](crate::ErrorKind::Closed) after [`close`](Client::close).
+    /// if the call ran out of time, [`Closed`](crate::ErrorKind::Closed) after [`close`](Client::close).
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>, Error> {
         self.thread_cache().map_or_else(|| self.ask(self.0.config.timeout), Ok)

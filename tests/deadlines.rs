@@ -124,7 +124,7 @@ fn a_first_address_that_refuses_is_passed_over() {
 }
 
 #[test]
-fn an_address_that_is_slow_is_waited_for_although_another_refuses() {
+fn slow_address_is_waited_for_beside_a_refusing_one() {
     if !has("cc", "gcc") {
         return;
     }
