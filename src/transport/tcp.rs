@@ -21,7 +21,7 @@ use crate::config::Config;
 const FIRST_ROUND: Duration = Duration::from_millis(400);
 const MAX_ROUND: Duration = Duration::from_secs(3);
 const MAX_SOCKET_TIMEOUT: Duration = Duration::from_millis(200);
-/// A TLS alert with its record header, encrypted or not.
+/// A TLS alert with its record header, and the change_cipher_spec record before it.
 const MAX_ALERT_BYTES: usize = 64;
 
 /// Connects in rounds of 0.4, 0.8, 1.6, 3, 3 … seconds. Each round tries every address, so that a first
@@ -151,7 +151,7 @@ impl Deadline {
     }
 }
 
-/// A connection that keeps its deadline; ureq's own restarts its timeout with every byte. Output is
+/// A connection that keeps its deadline; ureq's own restarts its timeout with every part. Output is
 /// collected and sent when an answer is awaited, in as few packets as possible.
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
