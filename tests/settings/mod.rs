@@ -69,7 +69,7 @@ fn bad_value_is_told_with_what_is_allowed() {
         ("basic_auth", "yes", "basic_auth is \"yes\"; allowed: true, false, 1, 0"),
         ("system_roots", "TRUE", "true, false, 1, 0"),
         ("headers", "X-tenant-id 1", "`Name: value`, one a line"),
-        ("headers", "Host: x", "the header Host is set by the library itself"),
+        ("headers", "Host: x", "the header Host is set by the library"),
         ("client_key_file", "/key", "client_certificate_file"),
     ] {
         let message = mistake(name, Some(value)).expect("a mistake");
