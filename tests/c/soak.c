@@ -159,10 +159,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < THREADS; i++)
         if (pthread_create(&threads[i], NULL, hammer, (void *)i))
             return 1;
-    for (int second = 0; second < seconds; second++) {
+    for (int64_t start = now_ms(), passed = 0; passed < seconds * 1000LL; passed = now_ms() - start) {
         fork_once();
         sleep(1);
-        if (second == seconds / 4)
+        if (!early_kb && passed >= seconds * 250LL)
             early_kb = memory_kb();
     }
     stop = 1;
