@@ -143,7 +143,8 @@ impl Config {
         let mut config = Config::new(
             &or_placeholder(endpoint),
             &or_placeholder(client_id),
-            &or_placeholder(secret),
+            // With a file there is no secret, also if the file is unset later.
+            &if has_file { Zeroizing::default() } else { or_placeholder(secret) },
         );
         for (name, variable, value) in by_name {
             if let Some(value) = value {

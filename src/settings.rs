@@ -136,8 +136,12 @@ pub(crate) fn set(config: &mut Config, label: &str, name: &str, value: Option<&s
         return config.mistake(ErrorKind::Config, unknown(name));
     };
     if let Err(allowed) = (setting.set)(config, value) {
-        let value = shown(value.unwrap_or_default());
-        config.mistake(ErrorKind::Config, format!("{label} is {value}; allowed: {allowed}"));
+        // The value of a header may be a secret.
+        let what = match (name, value) {
+            ("headers", _) => "not usable".to_owned(),
+            (_, value) => shown(value.unwrap_or_default()),
+        };
+        config.mistake(ErrorKind::Config, format!("{label} is {what}; allowed: {allowed}"));
     }
 }
 

@@ -78,6 +78,12 @@ fn bad_value_is_told_with_what_is_allowed() {
 }
 
 #[test]
+fn bad_headers_are_told_without_their_values() {
+    let message = mistake("headers", Some("X-app-code s3cr3t-value")).expect("a mistake");
+    assert!(!message.contains("s3cr3t"), "{message}");
+}
+
+#[test]
 fn longer_than_a_day_counts_as_a_day() {
     let mut config = config();
     set(&mut config, "", "timeout_ms", Some("9223372036854775807"));
