@@ -257,3 +257,28 @@ fn fifo_in_place_of_a_file_does_not_block() {
         });
     });
 }
+
+#[test]
+fn environment_has_a_variable_for_each_setting() {
+    let command = || {
+        let mut command = plain();
+        command.env("ONEACCESS_ENDPOINT", "https://tenant.example");
+        command.env("ONEACCESS_CLIENT_ID", "id").env("ONEACCESS_CLIENT_SECRET", "secret");
+        command.env("ONEACCESS_TIMEOUT_MS", "0").env("ONEACCESS_EXPIRY_MARGIN_S", "soon");
+        command.env("ONEACCESS_BASIC_AUTH", "maybe").env("ONEACCESS_HEADERS", "Host: x");
+        command.env("ONEACCESS_CLIENT_KEY_FILE", "/nowhere/key");
+        command
+    };
+    in_child(command, || {
+        let error = Client::new(&Config::from_env()).expect_err("mistakes").to_string();
+        for part in [
+            "the environment variable ONEACCESS_TIMEOUT_MS is \"0\"; allowed: 1 to 86400000",
+            "the environment variable ONEACCESS_EXPIRY_MARGIN_S is \"soon\"",
+            "the environment variable ONEACCESS_BASIC_AUTH is \"maybe\"; allowed: true, false",
+            "the header Host",
+            "the client certificate is incomplete",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    });
+}
