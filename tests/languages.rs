@@ -83,7 +83,7 @@ fn counting_library() -> TempDir {
         cc(path)
             .arg("-I")
             .arg(root().join("include"))
-            .arg(root().join("tests/languages/handles.c"))
+            .arg(root().join("tests/bindings/handles.c"))
             .args(["-o", "liboneaccess.so.0", "-Wl,-soname,liboneaccess.so.0"])
             .args(["-Wl,--no-as-needed", "real.so", "-ldl"]),
     );

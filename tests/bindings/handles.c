@@ -89,6 +89,25 @@ oneaccess_error *oneaccess_client_get_token(const oneaccess_client *client, onea
     return made(error);
 }
 
+oneaccess_error *oneaccess_client_get_token_within(const oneaccess_client *client,
+                                                   int64_t timeout_ms, oneaccess_token **out)
+{
+    oneaccess_error *error = NEXT(oneaccess_client_get_token_within)(client, timeout_ms, out);
+    made(*out);
+    return made(error);
+}
+
+oneaccess_error *oneaccess_client_set_client_secret(const oneaccess_client *client,
+                                                    const char *client_secret)
+{
+    return made(NEXT(oneaccess_client_set_client_secret)(client, client_secret));
+}
+
+oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *client)
+{
+    return made(NEXT(oneaccess_client_get_last_error)(client));
+}
+
 oneaccess_token *oneaccess_client_get_cached_token(const oneaccess_client *client)
 {
     return made(NEXT(oneaccess_client_get_cached_token)(client));
