@@ -1,6 +1,8 @@
 # make             builds the C library, shared and static, in target/capi
 # make install     installs it in $(DESTDIR)$(PREFIX); default: /usr/local
 # make uninstall   removes the installed files; needs the same variables
+# make packages    builds a Python wheel, a Node package and a Ruby gem, with the library inside, in
+#                  target/packages; needs pip and its registry, npm and gem
 
 PREFIX     = /usr/local
 LIBDIR     = $(PREFIX)/lib
@@ -8,6 +10,7 @@ INCLUDEDIR = $(PREFIX)/include
 CARGO      = cargo
 INSTALL    = install
 STRIP      = strip
+PYTHON     = python3
 # The build folder of cargo. Set it if the source folder is read-only.
 TARGET_DIR = target
 
@@ -58,7 +61,16 @@ uninstall:
 	rm -f $(DESTDIR)$(INCLUDEDIR)/oneaccess.h $(pkgconfig)/oneaccess.pc
 	rm -rf $(cmake)
 
-clean:
-	rm -rf $(capi)
+packages = $(abspath $(TARGET_DIR)/packages)
+# A copy of a binding, to which the library is added.
+stage = rm -rf $(packages)/$(1) && mkdir -p $(packages) && cp -R bindings/$(1) $(packages)/$(1) && \
+  cp $(capi)/$(shared) $(packages)/$(1)/$(2)liboneaccess.so.$(major)
 
-.PHONY: all install uninstall clean
+packages: all
+	$(call stage,python,oneaccess/)
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(packages) $(packages)/python
+
+clean:
+	rm -rf $(capi) $(packages)
+
+.PHONY: all install uninstall packages clean
