@@ -206,8 +206,8 @@ impl Client {
 }
 
 impl TokenSource for Exchange {
-    fn request(&self, timeout: Duration) -> Result<Grant, Error> {
-        Exchange::request(self, timeout)
+    fn request(&self, timeout: Duration, cached: Option<&Token>) -> Result<Grant, Error> {
+        Exchange::request(self, timeout, cached)
     }
 
     fn secret_changed(&self) -> bool {

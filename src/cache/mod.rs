@@ -27,8 +27,8 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Requests tokens. The exchange is one; the tests have others.
 pub(crate) trait TokenSource {
-    /// Makes one request, within `timeout`.
-    fn request(&self, timeout: Duration) -> Result<Grant, Error>;
+    /// Makes one request, within `timeout`. Error messages do not contain the cached token.
+    fn request(&self, timeout: Duration, cached: Option<&Token>) -> Result<Grant, Error>;
     /// Whether the secret comes from a file that has changed since the last request.
     fn secret_changed(&self) -> bool;
 }
@@ -109,8 +109,9 @@ impl Cache {
         loop {
             let sent = os::now();
             let time = state.attempt(sent, caller);
+            let cached = state.cached().map(|cached| cached.token.clone());
             drop(state);
-            let answer = self.request(time, source);
+            let answer = self.request(time, cached.as_deref(), source);
             state = self.lock();
             if !self.is_closed() {
                 let next = state.answered(sent, os::now(), time, caller, answer);
@@ -129,8 +130,13 @@ impl Cache {
     }
 
     /// Makes and logs one request. Returns in any case: followers wait for its result.
-    fn request(&self, time: Duration, source: &impl TokenSource) -> Result<Grant, Error> {
-        let answer = catch_panic(|| source.request(time)).and_then(|answer| answer);
+    fn request(
+        &self,
+        time: Duration,
+        cached: Option<&Token>,
+        source: &impl TokenSource,
+    ) -> Result<Grant, Error> {
+        let answer = catch_panic(|| source.request(time, cached)).and_then(|answer| answer);
         // The logger belongs to the program, and may panic too.
         catch_panic(|| self.log(&answer)).and(answer)
     }

@@ -38,8 +38,6 @@ pub(crate) struct Exchange {
     secret: Snapshot<Secret>,
     /// What the last request read from the secret file; empty if it could not be read.
     last_read: Mutex<Secret>,
-    /// Hidden in error messages: a server that complains about a token may quote it.
-    latest_token: Mutex<Option<Token>>,
 }
 
 impl Exchange {
@@ -54,7 +52,6 @@ impl Exchange {
             config,
             transport,
             last_read: Mutex::default(),
-            latest_token: Mutex::default(),
         })
     }
 
@@ -66,7 +63,6 @@ impl Exchange {
             transport: self.transport.for_child(),
             secret: Snapshot::new(Secret::clone(&self.secret.get())),
             last_read: Mutex::default(),
-            latest_token: Mutex::default(),
         }
     }
 
@@ -97,26 +93,21 @@ impl Exchange {
         self.transport.close();
     }
 
-    /// Makes one request; blocks for `timeout` at most.
-    pub fn request(&self, timeout: Duration) -> Result<Grant, Error> {
+    /// Makes one request; blocks for `timeout` at most. `cached` is hidden in error messages: a
+    /// server that complains about a token may quote it.
+    pub fn request(&self, timeout: Duration, cached: Option<&Token>) -> Result<Grant, Error> {
         let secret = self.current_secret()?;
         let reply = self.send(&secret, timeout)?;
-        let latest_token = self.latest_token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let interpreter = Interpreter {
             host: self.config.endpoint.host_and_port(),
             redactor: Redactor {
                 client_id: &self.config.client_id,
                 secret: &secret,
-                latest_token: latest_token.as_ref(),
+                latest_token: cached,
                 headers: &self.config.headers,
             },
         };
-        let outcome = interpreter.interpret(reply);
-        if let Ok(Grant { token, .. }) = &outcome {
-            let mut latest = self.latest_token.lock().unwrap_or_else(PoisonError::into_inner);
-            *latest = Some(token.clone());
-        }
-        outcome
+        interpreter.interpret(reply)
     }
 
     fn current_secret(&self) -> Result<Secret, Error> {

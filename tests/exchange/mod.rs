@@ -10,7 +10,8 @@ fn secret_file_readable_again_counts_as_changed() {
     // No server listens on this port.
     let config = Config::new("http://127.0.0.1:9", "id", "").client_secret_file(&path);
     let exchange = Exchange::new(Arc::new(config)).expect("an exchange");
-    let kind = || exchange.request(Duration::from_millis(200)).map_err(|error| error.kind()).err();
+    let kind =
+        || exchange.request(Duration::from_millis(200), None).map_err(|error| error.kind()).err();
     assert_eq!(kind(), Some(ErrorKind::Transport));
     assert!(!exchange.secret_file_changed());
     std::fs::remove_file(&path).expect("removed");

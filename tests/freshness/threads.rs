@@ -35,7 +35,7 @@ impl<F: Fn(usize) -> Result<Grant, Error>> Scripted<F> {
 }
 
 impl<F: Fn(usize) -> Result<Grant, Error>> TokenSource for Scripted<F> {
-    fn request(&self, timeout: Duration) -> Result<Grant, Error> {
+    fn request(&self, timeout: Duration, _: Option<&Token>) -> Result<Grant, Error> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let mut longest = self.longest_time.lock().unwrap();
         *longest = timeout.max(*longest);
@@ -287,7 +287,7 @@ fn token_received_after_close_is_not_given() {
 fn panicking_secret_check_keeps_the_error() {
     struct Panicking;
     impl TokenSource for Panicking {
-        fn request(&self, _: Duration) -> Result<Grant, Error> {
+        fn request(&self, _: Duration, _: Option<&Token>) -> Result<Grant, Error> {
             Err(Error::new(ErrorKind::Denied, "401"))
         }
 

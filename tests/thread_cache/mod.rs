@@ -10,7 +10,7 @@ use crate::token::Grant;
 struct OneTokenSource;
 
 impl TokenSource for OneTokenSource {
-    fn request(&self, _: Duration) -> Result<Grant, Error> {
+    fn request(&self, _: Duration, _: Option<&Token>) -> Result<Grant, Error> {
         let token = Token::new("t", None, None);
         Ok(Grant { token, expires_in: Duration::from_secs(1800) })
     }
