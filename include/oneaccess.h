@@ -152,6 +152,17 @@ extern "C" { /* C++ only */
 #define ONEACCESS_STAT_TOKEN_REMAINING_MS 8
 
 /**
+ * Refreshes that the shared store answered: another process had requested the token.
+ */
+#define ONEACCESS_STAT_STORE_HITS 9
+
+/**
+ * Failures of the shared store. After each the call went on as without a store; see
+ * oneaccess_client_get_last_store_error().
+ */
+#define ONEACCESS_STAT_STORE_FAILURES 10
+
+/**
  * Gets access tokens for one application and keeps them fresh. Create one per application and
  * process, and share it among all threads. After fork() (Linux), the child process can continue
  * to use it. Tokens and errors remain valid after the client is freed.
@@ -248,6 +259,11 @@ oneaccess_config *oneaccess_config_new_from_env(void);
  * - headers: Headers for every request, as `Name: value`, one a line; for example X-tenant-id.
  *   Visible ASCII and blanks, at most 32 KiB together; not those that the library sets itself:
  *   Host, Authorization, Content-* and those that govern the connection. Default: none.
+ * - store: Where the processes of an application share their token, so that they make one request
+ *   together: `file:` and the absolute path of a folder, which is created if only its last part is
+ *   missing; or `file`, for the folder oneaccess in the user's folder for caches ($XDG_CACHE_HOME
+ *   or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%). What is stored is encrypted with the client
+ *   secret. A store that cannot be used is skipped, never an error. Default: none.
  */
 void oneaccess_config_set(oneaccess_config *config,
                           const char *name,
@@ -347,6 +363,13 @@ int64_t oneaccess_client_stat(const oneaccess_client *client, int32_t stat);
  * oneaccess_error_free().
  */
 oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *client);
+
+/**
+ * Returns the last failure of the shared store (setting `store`), however long ago, or NULL if
+ * there was none. No call reports these errors, because a store that cannot be used is skipped.
+ * Free it with oneaccess_error_free().
+ */
+oneaccess_error *oneaccess_client_get_last_store_error(const oneaccess_client *client);
 
 /**
  * Closes the client: all its calls, running and future ones, fail with CLOSED. Does not block.

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::os::{Coarse, PerProcess};
+use crate::store::{Store, Visit};
 use crate::thread_cache::ThreadCache;
 use crate::token::{Grant, Token};
 
@@ -35,6 +36,7 @@ impl Drop for Shared {
 struct Engine {
     cache: Cache,
     exchange: Exchange,
+    store: Option<Store>,
 }
 
 /// The numbers that [`Client::stat`] returns.
@@ -53,6 +55,10 @@ pub enum Stat {
     Rejections,
     /// Refreshes that OneAccess denied.
     Denials,
+    /// Refreshes that the shared store answered: another process had requested the token.
+    StoreHits,
+    /// Failures of the shared store, each of which was skipped.
+    StoreFailures,
     /// Milliseconds since the cached token was requested; -1 without a token.
     TokenAgeMs,
     /// Milliseconds until the cached token expires, at least 0; -1 without a token.
@@ -71,6 +77,7 @@ impl Client {
         let engine = Engine {
             cache: Cache::new(config.expiry_margin),
             exchange: Exchange::new(config.clone())?,
+            store: Store::new(&config),
         };
         Ok(Client(Arc::new(Shared { config, engine: PerProcess::new(engine) })))
     }
@@ -114,9 +121,9 @@ impl Client {
         // C code may close and free the client while another thread is in this call: the clone
         // keeps the client in memory until the call returns.
         let client = self.clone();
-        let Engine { cache, exchange } = client.engine();
+        let engine = client.engine();
         let clocks = Coarse::now();
-        let served = cache.get(timeout.min(Config::MAX_DURATION), exchange)?;
+        let served = engine.cache.get(timeout.min(Config::MAX_DURATION), engine)?;
         Ok(ThreadCache::keep(served, clocks))
     }
 
@@ -174,6 +181,8 @@ impl Client {
             Stat::Waits => counts.waits as i64,
             Stat::Rejections => counts.rejections as i64,
             Stat::Denials => counts.denials as i64,
+            Stat::StoreHits => counts.store_hits as i64,
+            Stat::StoreFailures => self.engine().store.as_ref().map_or(0, Store::failures) as i64,
             Stat::TokenAgeMs => ages().map_or(-1, |(age, _)| ms(age)),
             Stat::TokenRemainingMs => ages().map_or(-1, |(_, left)| ms(left)),
         }
@@ -183,6 +192,12 @@ impl Client {
     /// if no refresh has failed since the last success.
     pub fn last_error(&self) -> Option<Error> {
         self.engine().cache.last_error()
+    }
+
+    /// The last failure of the shared store, however long ago; `None` if there was none. Such a failure
+    /// costs no call its token.
+    pub fn last_store_error(&self) -> Option<Error> {
+        self.engine().store.as_ref()?.last_error()
     }
 
     /// Closes the client and all its clones: every call, now waiting or made later, fails with
@@ -201,17 +216,24 @@ impl Client {
         engine.get(|parents| Engine {
             cache: parents.cache.for_child(config.expiry_margin),
             exchange: parents.exchange.for_child(),
+            store: parents.store.as_ref().map(Store::for_child),
         })
     }
 }
 
-impl TokenSource for Exchange {
+impl TokenSource for Engine {
     fn request(&self, timeout: Duration, cached: Option<&Token>) -> Result<Grant, Error> {
-        Exchange::request(self, timeout, cached)
+        self.exchange.request(timeout, cached)
     }
 
     fn secret_changed(&self) -> bool {
-        self.secret_file_changed()
+        self.exchange.secret_file_changed()
+    }
+
+    fn visit_store(&self) -> Option<Visit<'_>> {
+        let store = self.store.as_ref()?;
+        // Without a secret the request fails, and says why.
+        store.visit(&self.exchange.current_secret().ok()?)
     }
 }
 

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::settings::{self, SETTINGS};
+use crate::store::StoreSetting;
 
 /// nginx's default limit for all headers of a request; the http crate allows names of up to 64 KiB.
 const MAX_HEADERS_BYTES: usize = 32 << 10;
@@ -36,6 +37,7 @@ pub struct Config {
     pub(crate) client_certificate_file: Option<PathBuf>,
     pub(crate) client_key_file: Option<PathBuf>,
     pub(crate) proxy: ProxySetting,
+    pub(crate) store: StoreSetting,
     mistakes: Vec<(ErrorKind, String)>,
 }
 
@@ -82,6 +84,7 @@ impl Config {
             client_certificate_file: None,
             client_key_file: None,
             proxy: ProxySetting::Environment,
+            store: StoreSetting::None,
             mistakes: Vec::new(),
         };
         match Endpoint::parse(endpoint) {
@@ -241,6 +244,14 @@ impl Config {
         self
     }
 
+    /// Where the processes of an application share their token: `file:/run/app`, a folder, which is
+    /// created if only its last part is missing, or `file`, the folder `oneaccess` in the user's folder
+    /// for caches. Default: none. See `docs/store.md`.
+    pub fn store(mut self, store: &str) -> Config {
+        settings::set(&mut self, "store", "store", Some(store));
+        self
+    }
+
     pub(crate) fn add_header(&mut self, name: &str, value: &str) {
         let length = |(name, value): &(String, String)| name.len() + value.len();
         let together = self.headers.iter().map(length).sum::<usize>() + name.len() + value.len();
@@ -317,6 +328,7 @@ impl fmt::Debug for Config {
             .field("system_roots", &self.system_roots)
             .field("client_certificate_file", &self.client_certificate_file)
             .field("client_key_file", &self.client_key_file)
+            .field("store", &self.store)
             .finish_non_exhaustive()
     }
 }

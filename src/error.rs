@@ -94,6 +94,15 @@ impl Error {
         self.change(|facts| facts.retry_after = Some(after))
     }
 
+    /// For the error of another process's request.
+    pub(crate) fn with_occurred(self, occurred: Now) -> Error {
+        self.change(|facts| facts.occurred = occurred)
+    }
+
+    pub(crate) fn occurred(&self) -> Now {
+        self.facts.occurred
+    }
+
     /// The same error, for a call that sent no request.
     pub(crate) fn as_remembered(&self) -> Error {
         let message = format!("{self} (remembered from an earlier request)");

@@ -63,6 +63,11 @@ pub const ONEACCESS_STAT_DENIALS: i32 = 6;
 pub const ONEACCESS_STAT_TOKEN_AGE_MS: i32 = 7;
 /// Milliseconds until the current token expires, never negative; -1 if there is no token.
 pub const ONEACCESS_STAT_TOKEN_REMAINING_MS: i32 = 8;
+/// Refreshes that the shared store answered: another process had requested the token.
+pub const ONEACCESS_STAT_STORE_HITS: i32 = 9;
+/// Failures of the shared store. After each the call went on as without a store; see
+/// oneaccess_client_get_last_store_error().
+pub const ONEACCESS_STAT_STORE_FAILURES: i32 = 10;
 
 /// The settings of a client. Use it from one thread at a time. oneaccess_client_new() copies the
 /// settings: the configuration can be freed right after, or changed for the next client.
@@ -176,6 +181,11 @@ pub extern "C" fn oneaccess_config_new_from_env() -> Option<Box<oneaccess_config
 /// - headers: Headers for every request, as `Name: value`, one a line; for example X-tenant-id.
 ///   Visible ASCII and blanks, at most 32 KiB together; not those that the library sets itself:
 ///   Host, Authorization, Content-* and those that govern the connection. Default: none.
+/// - store: Where the processes of an application share their token, so that they make one request
+///   together: `file:` and the absolute path of a folder, which is created if only its last part is
+///   missing; or `file`, for the folder oneaccess in the user's folder for caches ($XDG_CACHE_HOME
+///   or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%). What is stored is encrypted with the client
+///   secret. A store that cannot be used is skipped, never an error. Default: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set(
     config: Option<&mut oneaccess_config>,
@@ -337,6 +347,8 @@ pub extern "C" fn oneaccess_client_stat(client: Option<&oneaccess_client>, stat:
         ONEACCESS_STAT_DENIALS => Stat::Denials,
         ONEACCESS_STAT_TOKEN_AGE_MS => Stat::TokenAgeMs,
         ONEACCESS_STAT_TOKEN_REMAINING_MS => Stat::TokenRemainingMs,
+        ONEACCESS_STAT_STORE_HITS => Stat::StoreHits,
+        ONEACCESS_STAT_STORE_FAILURES => Stat::StoreFailures,
         _ => return -1,
     };
     guard(0, || client.map_or(0, |client| client.0.stat(stat)))
@@ -350,6 +362,16 @@ pub extern "C" fn oneaccess_client_get_last_error(
     client: Option<&oneaccess_client>,
 ) -> Option<Box<oneaccess_error>> {
     guard(None, || Some(Box::new(oneaccess_error(client?.0.last_error()?))))
+}
+
+/// Returns the last failure of the shared store (setting `store`), however long ago, or NULL if
+/// there was none. No call reports these errors, because a store that cannot be used is skipped.
+/// Free it with oneaccess_error_free().
+#[unsafe(no_mangle)]
+pub extern "C" fn oneaccess_client_get_last_store_error(
+    client: Option<&oneaccess_client>,
+) -> Option<Box<oneaccess_error>> {
+    guard(None, || Some(Box::new(oneaccess_error(client?.0.last_store_error()?))))
 }
 
 /// Closes the client: all its calls, running and future ones, fail with CLOSED. Does not block.

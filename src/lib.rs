@@ -40,6 +40,7 @@ mod os;
 mod redact;
 mod secret;
 mod settings;
+mod store;
 mod thread_cache;
 mod token;
 mod transport;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::{Config, ProxySetting};
 use crate::error::ErrorKind;
+use crate::store::StoreSetting;
 
 pub(crate) struct Setting {
     pub name: &'static str,
@@ -17,7 +18,7 @@ pub(crate) struct Setting {
     set: fn(&mut Config, Option<&str>) -> Result<(), &'static str>,
 }
 
-pub(crate) const SETTINGS: [Setting; 10] = [
+pub(crate) const SETTINGS: [Setting; 11] = [
     Setting {
         name: "client_secret_file",
         doc: "Path of a file that holds the client secret, instead of the secret itself. It is read \
@@ -124,6 +125,22 @@ pub(crate) const SETTINGS: [Setting; 10] = [
                 let (name, value) = line.split_once(':').ok_or("`Name: value`, one a line")?;
                 config.add_header(name.trim(), value.trim());
             }
+            Ok(())
+        },
+    },
+    Setting {
+        name: "store",
+        doc: "Where the processes of an application share their token, so that they make one request \
+              together: `file:` and the absolute path of a folder, which is created if only its last \
+              part is missing; or `file`, for the folder oneaccess in the user's folder for caches \
+              ($XDG_CACHE_HOME or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%). What is stored is \
+              encrypted with the client secret. A store that cannot be used is skipped, never an \
+              error. Default: none.",
+        set: |config, store| {
+            config.store = match store {
+                Some(text) => StoreSetting::parse(text)?,
+                None => StoreSetting::None,
+            };
             Ok(())
         },
     },

@@ -83,6 +83,12 @@ impl Token {
         self.expires_at
     }
 
+    /// Of all texts together, in bytes.
+    pub(crate) fn text_length(&self) -> usize {
+        let texts = [Some(self.access_token()), self.scope(), self.id_token()];
+        texts.into_iter().flatten().map(str::len).sum()
+    }
+
     #[cfg(feature = "capi")]
     pub(crate) fn authorization_text(&self) -> &Text {
         &self.texts.authorization

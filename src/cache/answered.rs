@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::{Backoff, NegativeCache};
-use super::cached::{CachedToken, expiry_margin, refresh_window};
+use super::cached::CachedToken;
 use super::policy::{Caller, State, is_final};
 use super::refresh::{Outcome, Refresh};
 use crate::error::{Error, ErrorKind};
@@ -81,7 +81,7 @@ impl State {
         self.complete(&refresh, Outcome::DecideAgain);
     }
 
-    fn complete(&mut self, refresh: &Refresh, outcome: Outcome) {
+    pub(super) fn complete(&mut self, refresh: &Refresh, outcome: Outcome) {
         if self.refresh.as_ref().is_some_and(|current| current.is(refresh)) {
             self.refresh = None;
         }
@@ -105,12 +105,17 @@ impl State {
         if self.cached.as_ref().is_some_and(|cached| cached.sent.boot > sent.boot) {
             return Ok(None);
         }
+        let last_exchange = self.pace.last_exchange;
+        let new =
+            CachedToken::new(sent, grant, self.expiry_margin, last_exchange, &mut self.random);
         let same = self.cached.as_ref().filter(|cached| cached.is(grant.token.access_token()));
         let known = same.is_some();
-        let new = same.map(|cached| cached.received_again(sent, grant));
-        let new = new.unwrap_or_else(|| self.new_token(sent, grant));
+        let new = match same {
+            Some(cached) => cached.received_again(new),
+            None => new,
+        };
         let expired = new.is_expired(now);
-        let expiry = new.expiry.boot;
+        let again = new.expiry.boot.max(now.boot) + new.wait_after_expiry;
         let expiring = known && new.is_expiring(now);
         if !expired {
             self.replace_cached(now, new);
@@ -118,9 +123,6 @@ impl State {
                 return Ok(None);
             }
         }
-        // 1 s, because the server counts in whole seconds; up to 0.5 s of jitter.
-        let pause = Duration::from_secs(1) + Duration::from_millis(500).mul_f64((self.random)());
-        let again = expiry.max(now.boot) + pause;
         let in_time = again + self.pace.last_exchange < refresh.end;
         let may_wait = refresh.attempts_made <= MAX_WAITS_FOR_EXPIRY;
         match in_time && may_wait && !refresh.proactive {
@@ -130,14 +132,7 @@ impl State {
         }
     }
 
-    fn new_token(&mut self, sent: Now, grant: &Grant) -> CachedToken {
-        let life = grant.expires_in;
-        let margin = expiry_margin(life, self.expiry_margin);
-        let window = refresh_window(life, self.pace.last_exchange, &mut self.random);
-        CachedToken::new(sent, grant, margin, window)
-    }
-
-    fn replace_cached(&mut self, now: Now, new: CachedToken) {
+    pub(super) fn replace_cached(&mut self, now: Now, new: CachedToken) {
         if self.cached.as_ref().is_some_and(CachedToken::is_rejected) {
             self.rejections.replaced(now.boot);
         }

@@ -67,6 +67,15 @@ impl Backoff {
         wait
     }
 
+    /// Keeps the backoff of another process, which asked on behalf of all.
+    pub fn take_over(&mut self, now: Duration, end: Duration, usable_for: Option<Duration>) {
+        self.stale_at = usable_for.map(|time| now + time);
+        if usable_for.is_none() {
+            self.outage_start.get_or_insert(now);
+        }
+        self.end = self.end.max(end);
+    }
+
     /// When the backoff ends. One that began while the token was usable may last long, and so ends
     /// when the token becomes stale; only the server's `Retry-After` lasts longer, up to 60 s from
     /// then.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::os::{Now, Random};
+use crate::store::SharedToken;
 use crate::token::{Grant, Token};
 
 const MAX_EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 const MAX_REFRESH_WINDOW: Duration = Duration::from_secs(300);
+const MIN_WAIT_AFTER_EXPIRY: Duration = Duration::from_secs(1);
 /// The expiry margin of a token that the server has handed out twice.
 const SAME_TOKEN_MARGIN: Duration = Duration::from_secs(1);
 /// Two answers with the same token mean the same expiry if their expiries differ by less than this.
@@ -36,7 +38,12 @@ pub(crate) struct CachedToken {
     pub(super) sent: Now,
     pub(super) expiry: Now,
     expiry_margin: Duration,
-    refresh_window: Duration,
+    pub(super) refresh_window: Duration,
+    /// How long after its expiry another token is requested, from a server that repeats this one:
+    /// 1 s, because the server counts in whole seconds, and up to 0.5 s of jitter.
+    pub(super) wait_after_expiry: Duration,
+    /// Whether the server has handed it out more than once.
+    pub(super) repeated: bool,
     pub(super) rejected: bool,
 }
 
@@ -53,8 +60,15 @@ pub(super) enum Phase {
 }
 
 impl CachedToken {
-    /// A token that is not the cached one.
-    pub(super) fn new(sent: Now, grant: &Grant, margin: Duration, window: Duration) -> CachedToken {
+    /// A token that is not the cached one. `margin` is the setting, `last_exchange` how long a request
+    /// takes.
+    pub(super) fn new(
+        sent: Now,
+        grant: &Grant,
+        margin: Option<Duration>,
+        last_exchange: Duration,
+        random: &mut Random,
+    ) -> CachedToken {
         let life = grant.expires_in;
         let expiry = Now { boot: sent.boot + life, wall: sent.wall + life };
         CachedToken {
@@ -62,24 +76,63 @@ impl CachedToken {
             life,
             sent,
             expiry,
-            expiry_margin: margin,
-            refresh_window: window,
+            expiry_margin: expiry_margin(life, margin),
+            refresh_window: refresh_window(life, last_exchange, random),
+            wait_after_expiry: MIN_WAIT_AFTER_EXPIRY + Duration::from_millis(500).mul_f64(random()),
+            repeated: false,
             rejected: false,
         }
     }
 
-    /// The cached token, which another answer contained again. Such a server hands out one token
-    /// until that has expired, and an early refresh is useless: so there is no refresh window, and
-    /// the margin is small.
-    pub(super) fn received_again(&self, sent: Now, grant: &Grant) -> CachedToken {
-        let mut new = CachedToken::new(sent, grant, SAME_TOKEN_MARGIN, Duration::ZERO);
+    /// A token that another process requested, and left in the shared store.
+    pub(super) fn shared(shared: &SharedToken, margin: Option<Duration>) -> CachedToken {
+        let cached = CachedToken {
+            token: Arc::new(shared.token.expiring_at(shared.expiry.wall)),
+            life: shared.life,
+            sent: shared.sent,
+            expiry: shared.expiry,
+            expiry_margin: expiry_margin(shared.life, margin),
+            refresh_window: shared.refresh_window,
+            wait_after_expiry: shared.wait_after_expiry,
+            repeated: false,
+            rejected: false,
+        };
+        if shared.repeated { cached.as_repeated() } else { cached }
+    }
+
+    /// For the shared store.
+    pub(super) fn to_share(&self, exchange_time: Duration) -> SharedToken {
+        SharedToken {
+            token: Token::clone(&self.token),
+            life: self.life,
+            sent: self.sent,
+            expiry: self.expiry,
+            refresh_window: self.refresh_window,
+            wait_after_expiry: self.wait_after_expiry,
+            repeated: self.repeated,
+            exchange_time,
+        }
+    }
+
+    /// Such a server hands out one token until that has expired, and an early refresh is useless: so
+    /// there is no refresh window, and the margin is small.
+    fn as_repeated(mut self) -> CachedToken {
+        self.expiry_margin = SAME_TOKEN_MARGIN;
+        self.refresh_window = Duration::ZERO;
+        self.repeated = true;
+        self
+    }
+
+    /// The cached token, which another answer contained again: `new`.
+    pub(super) fn received_again(&self, new: CachedToken) -> CachedToken {
+        let mut new = new.as_repeated();
         // Of two expiries that differ by rounding the later one counts: truncation makes them
         // early.
         let later = self.expiry.boot.saturating_sub(new.expiry.boot);
         if later < SAME_EXPIRY {
             new.expiry.boot += later;
             new.expiry.wall += later;
-            new.token = Arc::new(grant.token.expiring_at(new.expiry.wall));
+            new.token = Arc::new(new.token.expiring_at(new.expiry.wall));
         }
         new
     }
@@ -176,7 +229,7 @@ fn min_remaining_life(life: Duration) -> Duration {
 }
 
 /// `setting` is `Config::expiry_margin`. Without it: 30 s for a life of 1800 s, 10 s for 200 s.
-pub(super) fn expiry_margin(life: Duration, setting: Option<Duration>) -> Duration {
+fn expiry_margin(life: Duration, setting: Option<Duration>) -> Duration {
     let margin = match setting {
         Some(margin) => margin.min(life / 2),
         None => MAX_EXPIRY_MARGIN.min(life / 20),
@@ -187,11 +240,7 @@ pub(super) fn expiry_margin(life: Duration, setting: Option<Duration>) -> Durati
 /// How long before the expiry margin a refresh is due: for a life of 1800 s 150 to 300 s, for
 /// 200 s 20 to 40 s. At least twice the time that the last request took, so that a slow server has time
 /// to answer: if that was 30 s, it is 60 s for a life of 200 s.
-pub(super) fn refresh_window(
-    life: Duration,
-    last_exchange: Duration,
-    random: &mut Random,
-) -> Duration {
+fn refresh_window(life: Duration, last_exchange: Duration, random: &mut Random) -> Duration {
     let window = MAX_REFRESH_WINDOW.min(life / 5).mul_f64(0.5 + 0.5 * random());
     window.max(2 * last_exchange).min(life / 2)
 }

@@ -6,6 +6,7 @@ mod backoff;
 mod cached;
 mod policy;
 mod refresh;
+mod shared;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,16 +15,21 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::os::{self, Snapshot};
+use crate::store::{Entry, Turn, Visit, is_shareable};
 use crate::token::{Grant, Token};
 use answered::Next;
 use cached::CachedToken;
 use policy::{Caller, State, Step};
+use shared::WhileOthersRefresh;
 
 pub(crate) use policy::Counts;
 
 /// A waiting call reads the clock at least this often: a wait on a condition variable does not
 /// count the time for which the machine was suspended, but a deadline does.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How often a process looks whether another one has left a token in the store: after 5 ms, 7.5 ms …
+const FIRST_POLL: Duration = Duration::from_millis(5);
+const MAX_POLL: Duration = Duration::from_millis(50);
 
 /// Requests tokens. The exchange is one; the tests have others.
 pub(crate) trait TokenSource {
@@ -31,6 +37,10 @@ pub(crate) trait TokenSource {
     fn request(&self, timeout: Duration, cached: Option<&Token>) -> Result<Grant, Error>;
     /// Whether the secret comes from a file that has changed since the last request.
     fn secret_changed(&self) -> bool;
+    /// The store that processes share, for one refresh; `None` if there is none.
+    fn visit_store(&self) -> Option<Visit<'_>> {
+        None
+    }
 }
 
 /// A token from the cache. While it is fresh, a thread may use it again without asking the cache.
@@ -103,8 +113,75 @@ impl Cache {
         }
     }
 
-    /// Makes requests until the refresh has completed or the client is closed.
+    /// Completes the refresh: with what another process has left in the store, or by requests, whose
+    /// result it leaves there.
     fn lead_refresh(&self, caller: &mut Caller, source: &impl TokenSource) {
+        let mut visit = catch_panic(|| source.visit_store()).ok().flatten();
+        if let Some(visit) = &mut visit {
+            let completed = catch_panic(|| self.take_turn(caller, visit)).unwrap_or(false);
+            if completed {
+                return self.changed.notify_all();
+            }
+        }
+        let shareable = self.make_requests(caller, source);
+        self.changed.notify_all();
+        if let Some(visit) = visit.filter(|_| shareable) {
+            let entry = self.lock().to_share(os::now(), caller);
+            let _ = catch_panic(|| entry.map(|entry| visit.save(&entry)));
+        }
+    }
+
+    /// Looks into the store until it is this process's turn to make a request. Returns whether there is
+    /// no need to: the refresh has completed.
+    fn take_turn(&self, caller: &mut Caller, visit: &mut Visit) -> bool {
+        let mut pause = FIRST_POLL;
+        loop {
+            let entry = visit.look();
+            if self.take_found(caller, entry.as_ref()) {
+                return true;
+            }
+            let lease = self.lock().lease(entry.as_ref());
+            match visit.lock(lease) {
+                Turn::Ours => {
+                    // What the holder before has left.
+                    let entry = visit.look();
+                    if self.take_found(caller, entry.as_ref()) {
+                        return true;
+                    }
+                    if entry.is_some_and(|entry| self.lock().is_rejected(&entry)) {
+                        visit.remove();
+                    }
+                    return false;
+                }
+                Turn::Nobodys => return false,
+                Turn::Others(left) => {
+                    let mut state = self.lock();
+                    match state.others_refresh(os::now(), caller, left, pause) {
+                        WhileOthersRefresh::Completed => return true,
+                        WhileOthersRefresh::Request => return false,
+                        WhileOthersRefresh::LookAgain(at) => state = self.pause(state, at),
+                    }
+                    if self.is_closed() {
+                        state.give_up(caller);
+                        return true;
+                    }
+                }
+            }
+            pause = MAX_POLL.min(pause.mul_f64(1.5));
+        }
+    }
+
+    fn take_found(&self, caller: &mut Caller, entry: Option<&Entry>) -> bool {
+        let Some(entry) = entry else { return false };
+        let mut state = self.lock();
+        let completed = state.found(os::now(), caller, entry);
+        self.publish(&state);
+        completed
+    }
+
+    /// Makes requests until the refresh has completed or the client is closed. Returns whether their
+    /// result concerns other processes too.
+    fn make_requests(&self, caller: &mut Caller, source: &impl TokenSource) -> bool {
         let mut state = self.lock();
         loop {
             let sent = os::now();
@@ -112,21 +189,21 @@ impl Cache {
             let cached = state.cached().map(|cached| cached.token.clone());
             drop(state);
             let answer = self.request(time, cached.as_deref(), source);
+            let shareable = answer.as_ref().err().is_none_or(|error| is_shareable(error.kind()));
             state = self.lock();
             if !self.is_closed() {
                 let next = state.answered(sent, os::now(), time, caller, answer);
                 self.publish(&state);
                 match next {
-                    Next::Completed => break,
+                    Next::Completed => return shareable,
                     Next::Again(at) => state = self.pause(state, at),
                 }
             }
             if self.is_closed() {
                 state.give_up(caller);
-                break;
+                return false;
             }
         }
-        self.changed.notify_all();
     }
 
     /// Makes and logs one request. Returns in any case: followers wait for its result.

@@ -18,7 +18,7 @@ use crate::token::Token;
 /// The minimum interval between the starts of two refreshes.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a follower waits before it gets the stale token.
-const MAX_STALE_WAIT: Duration = Duration::from_secs(3);
+pub(super) const MAX_STALE_WAIT: Duration = Duration::from_secs(3);
 /// How long a caller waits for one with a later deadline to lead.
 const YIELD_TIME: Duration = Duration::from_millis(50);
 /// The time between two looks at the secret file.
@@ -46,8 +46,9 @@ pub(crate) struct Caller {
     stale_wait_end: Option<Duration>,
     /// The error of the refresh that it led or followed.
     pub(super) error: Option<Error>,
-    /// Whether it has led a proactive refresh: one call leads at most one.
-    has_led_proactive: bool,
+    /// Whether it takes the cached token, if that is valid: it has led a proactive refresh, of which
+    /// one call leads at most one, or has waited for another process.
+    pub(super) takes_cached: bool,
     /// Whether it has let a caller with a later deadline go first: it does so once.
     has_yielded: bool,
     has_waited: bool,
@@ -60,7 +61,7 @@ impl Caller {
             refresh: None,
             stale_wait_end: None,
             error: None,
-            has_led_proactive: false,
+            takes_cached: false,
             has_yielded: false,
             has_waited: false,
         }
@@ -81,6 +82,8 @@ pub(crate) struct Counts {
     pub waits: u64,
     pub rejections: u64,
     pub denials: u64,
+    /// Refreshes that the shared store answered.
+    pub store_hits: u64,
 }
 
 /// What prevents a caller from leading a refresh now.
@@ -196,7 +199,7 @@ impl State {
         // The caller has a usable token, so a refresh may cost it only half of its time.
         let half = caller.deadline.saturating_sub(now.boot) / 2;
         let time = half.min(self.pace.proactive_limit());
-        if time.is_zero() || caller.has_led_proactive || !self.pace.is_worthwhile(available) {
+        if time.is_zero() || caller.takes_cached || !self.pace.is_worthwhile(available) {
             return self.give();
         }
         match self.barrier(now) {
@@ -206,14 +209,14 @@ impl State {
             Some(_) => self.give(),
             None if early && time < self.pace.min_time_for_early_refresh() => self.give(),
             None => {
-                caller.has_led_proactive = true;
+                caller.takes_cached = true;
                 self.begin(now, caller, Refresh::proactive(now.boot, time.min(available)))
             }
         }
     }
 
     fn ask_stale(&mut self, now: Now, caller: &mut Caller) -> Step {
-        if now.boot >= caller.deadline || caller.has_led_proactive {
+        if now.boot >= caller.deadline || caller.takes_cached {
             return self.give();
         }
         match self.barrier(now) {
@@ -285,14 +288,14 @@ impl State {
         }
         let failures = self.backoff.failures(self.usable_for(now).is_some());
         let time = caller.deadline.saturating_sub(now.boot);
-        self.begin(now, caller, Refresh::required(end, time, failures))
+        self.begin(now, caller, Refresh::required(now.boot, end, time, failures))
     }
 
-    fn begin(&mut self, now: Now, caller: &mut Caller, refresh: Refresh) -> Step {
+    fn begin(&mut self, now: Now, caller: &mut Caller, mut refresh: Refresh) -> Step {
+        refresh.previous_start = self.last_start.replace(now.boot);
         caller.error = None;
         caller.refresh = Some(refresh.clone());
         self.refresh = Some(refresh);
-        self.last_start = Some(now.boot);
         self.latest_deadline = Duration::ZERO;
         self.counts.refreshes += 1;
         Step::Lead

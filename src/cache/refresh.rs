@@ -27,6 +27,9 @@ const ABANDON_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Refresh {
     /// Shared by the leader and its followers; set once, by the leader.
     pub outcome: Arc<OnceLock<Outcome>>,
+    pub start: Duration,
+    /// When the refresh before this one started.
+    pub previous_start: Option<Duration>,
     /// The deadline of the refresh.
     pub end: Duration,
     attempts_left: u32,
@@ -51,19 +54,21 @@ impl Refresh {
     /// A refresh of a usable token, within `time`.
     pub fn proactive(now: Duration, time: Duration) -> Refresh {
         let short = time < PROACTIVE_LIMIT;
-        Refresh { proactive: true, short, ..Refresh::until(now + time, 1) }
+        Refresh { proactive: true, short, ..Refresh::new(now, now + time, 1) }
     }
 
     /// A refresh of a token that is stale, expired or missing. `time` is what its leader has left.
     /// After an earlier failure there is only one attempt: the backoff spaces them out already.
-    pub fn required(end: Duration, time: Duration, failures: u32) -> Refresh {
+    pub fn required(now: Duration, end: Duration, time: Duration, failures: u32) -> Refresh {
         let attempts = if failures == 0 { MAX_ATTEMPTS } else { 1 };
-        Refresh { short: time < SHORT_TIME, ..Refresh::until(end, attempts) }
+        Refresh { short: time < SHORT_TIME, ..Refresh::new(now, end, attempts) }
     }
 
-    fn until(end: Duration, attempts: u32) -> Refresh {
+    fn new(start: Duration, end: Duration, attempts: u32) -> Refresh {
         Refresh {
             outcome: Arc::default(),
+            start,
+            previous_start: None,
             end,
             attempts_left: attempts,
             attempts_made: 0,

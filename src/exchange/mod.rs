@@ -110,7 +110,7 @@ impl Exchange {
         interpreter.interpret(reply)
     }
 
-    fn current_secret(&self) -> Result<Secret, Error> {
+    pub fn current_secret(&self) -> Result<Secret, Error> {
         let Some(path) = &self.config.client_secret_file else {
             return Ok(Secret::clone(&self.secret.get()));
         };

@@ -16,6 +16,16 @@ pub(crate) fn now() -> Now {
     Now { boot: system::boot(), wall: wall() }
 }
 
+/// Identifies the current run of this machine, from its start to its shutdown: processes with the same one
+/// share the boot clock. `None` if unknown; then only the wall clock can be compared.
+pub(crate) fn boot_id() -> Option<String> {
+    let id = match cfg!(any(target_os = "linux", target_os = "android")) {
+        true => std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?,
+        false => return None,
+    };
+    Some(id.trim().to_owned())
+}
+
 pub(super) fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,12 +1,13 @@
-//! What depends on the operating system: clocks, random numbers, forks.
+//! What depends on the operating system: clocks, random numbers, forks, file locks.
 
 mod clock;
+pub(crate) mod file_lock;
 mod fork;
 mod snapshot;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-pub(crate) use clock::{Coarse, Now, coarse_monotonic, now};
+pub(crate) use clock::{Coarse, Now, boot_id, coarse_monotonic, now};
 pub(crate) use fork::PerProcess;
 pub(crate) use snapshot::Snapshot;
 

@@ -24,6 +24,7 @@ fn every_setting_can_be_set_and_reset() {
             "system_roots" => "0",
             "timeout_ms" | "expiry_margin_s" => "7",
             "headers" => "X-tenant-id: 1\n\nX-other: a: b\n",
+            "store" => "file:/some/folder",
             _ => "/some/path",
         };
         let (plain, mut changed) = (config(), config());
@@ -71,6 +72,11 @@ fn bad_value_is_told_with_what_is_allowed() {
         ("headers", "X-tenant-id 1", "`Name: value`, one a line"),
         ("headers", "Host: x", "the header Host is set by the library"),
         ("client_key_file", "/key", "client_certificate_file"),
+        ("store", "/run/app", "file, or file: and the absolute path of a folder"),
+        ("store", "file:run/app", "the absolute path of a folder"),
+        ("store", "file:", "the absolute path of a folder"),
+        ("store", "", "file, or file:"),
+        ("store", "redis://localhost", "file, or file:"),
     ] {
         let message = mistake(name, Some(value)).expect("a mistake");
         assert!(message.contains(says), "{name} = {value:?}: {message}");

@@ -1,0 +1,183 @@
+//! The shared store in a folder: for each entry a file, and two lock files, which are never deleted.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::clocks::{decode_lease, encode_lease};
+use crate::os::file_lock::{self, FileLock};
+
+/// A longer file is not one of ours.
+const MAX_ENTRY_BYTES: u64 = 64 << 10;
+/// A holder that is this much over its lease is stopped, or was killed while a child of it lives.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub(super) struct Folder(PathBuf);
+
+pub(super) enum Lock {
+    Held(HeldLock),
+    /// By another process, for this much longer, if that is known.
+    Busy(Option<Duration>),
+    /// Both locks are held by processes that are overdue.
+    Unavailable,
+}
+
+/// Dropping it releases the lock.
+pub(super) struct HeldLock {
+    lock: FileLock,
+    /// Each of the two locks has a file of its own for an entry that is being written.
+    new_suffix: &'static str,
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        // So that the next holder's lease, until it is written, is not mistaken for this one.
+        let _ = self.lock.file().set_len(0);
+    }
+}
+
+impl Folder {
+    /// The folder of this path, which is made if only its last part is missing.
+    pub fn open(path: &Path) -> io::Result<Folder> {
+        if let Err(error) = path.metadata() {
+            match error.kind() {
+                io::ErrorKind::NotFound => make(path, false)?,
+                _ => return Err(error),
+            }
+        }
+        Folder::checked(path)
+    }
+
+    /// The folder of this user for caches.
+    pub fn open_default() -> io::Result<Folder> {
+        let path = default_path().ok_or_else(|| io::Error::other("the user has no home folder"))?;
+        if !path.exists() {
+            make(&path, true)?;
+        }
+        Folder::checked(&path)
+    }
+
+    fn checked(path: &Path) -> io::Result<Folder> {
+        match file_lock::refusal(path)? {
+            Some(why) => Err(io::Error::other(why)),
+            None => Ok(Folder(path.to_owned())),
+        }
+    }
+
+    fn path(&self, name: &str, suffix: &str) -> PathBuf {
+        self.0.join(format!("{name}{suffix}"))
+    }
+
+    /// `None` if there is no such entry.
+    pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let path = self.path(name, "");
+        let file = match file_lock::private(OpenOptions::new().read(true), &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 {
+            0..=MAX_ENTRY_BYTES => Ok(Some(bytes)),
+            _ => Err(io::Error::other("the entry is longer than 64 KiB")),
+        }
+    }
+
+    /// Readers see the old entry or the new one. After a crash of the machine it may be neither: then
+    /// the entry cannot be opened, and is requested again.
+    pub fn write(&self, name: &str, held: &HeldLock, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() as u64 > MAX_ENTRY_BYTES {
+            return Err(io::Error::other("the token is too long: the entry would exceed 64 KiB"));
+        }
+        let new = self.path(name, held.new_suffix);
+        let mut options = OpenOptions::new();
+        let written = file_lock::private(options.write(true).create(true).truncate(true), &new)
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| rename(&new, &self.path(name, "")));
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(name, "")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Takes the lock of an entry for the time of `lease`, or a second one if the holder of the first
+    /// is overdue.
+    pub fn lock(&self, name: &str, boot_id: Option<&str>, lease: Duration) -> io::Result<Lock> {
+        for (suffix, new_suffix) in [(".lock", ".new"), (".lock2", ".new2")] {
+            let path = self.path(name, suffix);
+            if let Some(lock) = FileLock::try_new(&path)? {
+                let mut file = lock.file();
+                file.set_len(0)?;
+                file.write_all(encode_lease(boot_id, lease).as_bytes())?;
+                return Ok(Lock::Held(HeldLock { lock, new_suffix }));
+            }
+            let holders = fs::read_to_string(&path).unwrap_or_default();
+            match decode_lease(boot_id, &holders) {
+                Some((_, overdue)) if overdue >= OVERDUE => {}
+                lease => return Ok(Lock::Busy(lease.map(|(left, _)| left))),
+            }
+        }
+        Ok(Lock::Unavailable)
+    }
+}
+
+/// Of this user alone.
+fn make(folder: &Path, with_parents: bool) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.recursive(with_parents).create(folder) {
+        // By another process, just now.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+#[cfg(not(windows))]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Fails while another process has the file open; they have it for microseconds.
+#[cfg(windows)]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    const ACCESS_DENIED_OR_SHARING_VIOLATION: [i32; 3] = [5, 32, 33];
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match fs::rename(from, to) {
+            Err(error)
+                if error
+                    .raw_os_error()
+                    .is_some_and(|code| ACCESS_DENIED_OR_SHARING_VIOLATION.contains(&code))
+                    && pause <= Duration::from_millis(16) =>
+            {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            renamed => return renamed,
+        }
+    }
+}
+
+fn default_path() -> Option<PathBuf> {
+    let variable =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // Not deprecated any more since Rust 1.87: on Windows it no longer looks at HOME.
+    #[allow(deprecated)]
+    let home = || std::env::home_dir().filter(|path| path.is_absolute());
+    let caches = match () {
+        () if cfg!(windows) => variable("LOCALAPPDATA"),
+        () if cfg!(target_os = "macos") => home().map(|home| home.join("Library/Caches")),
+        () => variable("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache"))),
+    };
+    Some(caches?.join("oneaccess"))
+}
