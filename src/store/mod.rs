@@ -162,7 +162,3 @@ impl Visit<'_> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "../../tests/store/mod.rs"]
-mod tests;
