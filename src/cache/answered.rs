@@ -30,6 +30,9 @@ impl State {
     pub fn attempt(&mut self, now: Now, caller: &mut Caller) -> Duration {
         self.counts.attempts += 1;
         let refresh = caller.own_refresh();
+        if refresh.attempts_made == 0 {
+            self.last_start = Some(now.boot);
+        }
         refresh.secret_version = self.secret_version;
         let left = refresh.end.saturating_sub(now.boot);
         if refresh.proactive { left } else { left.min(self.pace.attempt_limit()) }

@@ -67,13 +67,20 @@ impl Backoff {
         wait
     }
 
-    /// Keeps the backoff of another process, which asked on behalf of all.
-    pub fn take_over(&mut self, now: Duration, end: Duration, usable_for: Option<Duration>) {
+    /// Takes the backoff of another process, which asked on behalf of all.
+    pub fn take_over(
+        &mut self,
+        now: Duration,
+        end: Duration,
+        failures: u32,
+        usable_for: Option<Duration>,
+    ) {
         self.stale_at = usable_for.map(|time| now + time);
         if usable_for.is_none() {
             self.outage_start.get_or_insert(now);
         }
         self.end = self.end.max(end);
+        self.failures = self.failures.max(failures);
     }
 
     /// When the backoff ends. One that began while the token was usable may last long, and so ends
@@ -115,7 +122,7 @@ impl Backoff {
 /// locked.
 #[derive(Default)]
 pub(super) struct NegativeCache {
-    in_a_row: u32,
+    pub in_a_row: u32,
     pub end: Duration,
 }
 
@@ -126,6 +133,12 @@ impl NegativeCache {
         self.in_a_row += 1;
         self.end = now + wait;
         wait
+    }
+
+    /// Takes the denial of another process.
+    pub fn take_over(&mut self, end: Duration, in_a_row: u32) {
+        self.end = self.end.max(end);
+        self.in_a_row = self.in_a_row.max(in_a_row);
     }
 }
 

@@ -151,14 +151,16 @@ impl Cache {
                     if entry.is_some_and(|entry| self.lock().is_rejected(&entry)) {
                         visit.remove();
                     }
-                    return false;
+                    return self.lock().ran_out_of_time(os::now(), caller);
                 }
-                Turn::Nobodys => return false,
+                Turn::Nobodys => return self.lock().ran_out_of_time(os::now(), caller),
                 Turn::Others(left) => {
                     let mut state = self.lock();
                     match state.others_refresh(os::now(), caller, left, pause) {
                         WhileOthersRefresh::Completed => return true,
-                        WhileOthersRefresh::Request => return false,
+                        WhileOthersRefresh::Request => {
+                            return state.ran_out_of_time(os::now(), caller);
+                        }
                         WhileOthersRefresh::LookAgain(at) => state = self.pause(state, at),
                     }
                     if self.is_closed() {

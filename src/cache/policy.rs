@@ -43,7 +43,7 @@ pub(crate) struct Caller {
     /// The refresh that it leads or follows.
     refresh: Option<Refresh>,
     /// When it stops waiting and takes the stale token.
-    stale_wait_end: Option<Duration>,
+    pub(super) stale_wait_end: Option<Duration>,
     /// The error of the refresh that it led or followed.
     pub(super) error: Option<Error>,
     /// Whether it takes the cached token, if that is valid: it has led a proactive refresh, of which
@@ -100,6 +100,7 @@ pub(crate) struct State {
     pub(super) random: Random,
     pub(super) cached: Option<CachedToken>,
     pub(super) refresh: Option<Refresh>,
+    /// When the last refresh sent its first request.
     pub(super) last_start: Option<Duration>,
     /// The latest deadline of all followers of the current or last refresh.
     pub(super) latest_deadline: Duration,
@@ -210,7 +211,7 @@ impl State {
             None if early && time < self.pace.min_time_for_early_refresh() => self.give(),
             None => {
                 caller.takes_cached = true;
-                self.begin(now, caller, Refresh::proactive(now.boot, time.min(available)))
+                self.begin(caller, Refresh::proactive(now.boot, time.min(available)))
             }
         }
     }
@@ -219,16 +220,16 @@ impl State {
         if now.boot >= caller.deadline || caller.takes_cached {
             return self.give();
         }
+        let wait_end = *caller.stale_wait_end.get_or_insert(now.boot + MAX_STALE_WAIT);
+        let wait_end = wait_end.min(caller.deadline);
         match self.barrier(now) {
-            Some(Barrier::Refresh(refresh)) => {
-                let end = *caller.stale_wait_end.get_or_insert(now.boot + MAX_STALE_WAIT);
-                let end = end.min(caller.deadline);
-                if now.boot < end { self.follow(refresh, end, caller) } else { self.give() }
+            Some(Barrier::Refresh(refresh)) if now.boot < wait_end => {
+                self.follow(refresh, wait_end, caller)
             }
             Some(Barrier::Denial | Barrier::Backoff(_)) if self.should_check_secret(now) => {
                 Step::CheckSecret
             }
-            Some(Barrier::MinInterval(end)) if end < caller.deadline => Step::Wait(end),
+            Some(Barrier::MinInterval(end)) if end < wait_end => Step::Wait(end),
             Some(_) => self.give(),
             // The caller has a valid token: it waits for one attempt at most.
             None => {
@@ -288,11 +289,10 @@ impl State {
         }
         let failures = self.backoff.failures(self.usable_for(now).is_some());
         let time = caller.deadline.saturating_sub(now.boot);
-        self.begin(now, caller, Refresh::required(now.boot, end, time, failures))
+        self.begin(caller, Refresh::required(now.boot, end, time, failures))
     }
 
-    fn begin(&mut self, now: Now, caller: &mut Caller, mut refresh: Refresh) -> Step {
-        refresh.previous_start = self.last_start.replace(now.boot);
+    fn begin(&mut self, caller: &mut Caller, refresh: Refresh) -> Step {
         caller.error = None;
         caller.refresh = Some(refresh.clone());
         self.refresh = Some(refresh);

@@ -28,8 +28,6 @@ pub(super) struct Refresh {
     /// Shared by the leader and its followers; set once, by the leader.
     pub outcome: Arc<OnceLock<Outcome>>,
     pub start: Duration,
-    /// When the refresh before this one started.
-    pub previous_start: Option<Duration>,
     /// The deadline of the refresh.
     pub end: Duration,
     attempts_left: u32,
@@ -68,7 +66,6 @@ impl Refresh {
         Refresh {
             outcome: Arc::default(),
             start,
-            previous_start: None,
             end,
             attempts_left: attempts,
             attempts_made: 0,

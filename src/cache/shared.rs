@@ -42,10 +42,11 @@ impl State {
         if let Some(token) = token {
             self.replace_cached(now, token);
         }
-        let failure = entry.failure.as_ref().filter(|failure| now.boot < failure.until);
-        if let Some(failure) = failure {
+        if let Some(failure) = &entry.failure {
+            // Also one whose time is over: the next one will last longer.
             self.record_shared_failure(now, failure);
         }
+        let failure = entry.failure.as_ref().filter(|failure| now.boot < failure.until);
         let outcome = match (&self.cached, failure) {
             (Some(cached), _) if usable => Outcome::Token(cached.token.clone()),
             (_, Some(_)) if refresh.proactive => Outcome::DecideAgain,
@@ -57,8 +58,6 @@ impl State {
             (_, None) => return false,
         };
         self.counts.store_hits += 1;
-        // No request was made, so the next one need not keep the minimum interval.
-        self.last_start = refresh.previous_start;
         self.complete(&refresh, outcome);
         true
     }
@@ -70,12 +69,15 @@ impl State {
     }
 
     fn record_shared_failure(&mut self, now: Now, failure: &SharedFailure) {
+        let SharedFailure { until, in_a_row, .. } = *failure;
         if failure.error.kind() == ErrorKind::Denied {
-            self.negative_cache.end = self.negative_cache.end.max(failure.until);
+            self.negative_cache.take_over(until, in_a_row);
         } else {
-            self.backoff.take_over(now.boot, failure.until, self.usable_for(now));
+            self.backoff.take_over(now.boot, until, in_a_row, self.usable_for(now));
         }
-        self.last_error = Some(failure.error.clone());
+        if now.boot < until {
+            self.last_error = Some(failure.error.clone());
+        }
     }
 
     /// Another process has the lock of the store. `left`: for how much longer it will need it, if that
@@ -91,7 +93,10 @@ impl State {
         let valid = self.cached.as_ref().is_some_and(|cached| !cached.is_expired(now));
         let end = match valid {
             _ if refresh.proactive => now.boot,
-            true => refresh.end.min(refresh.start + MAX_STALE_WAIT),
+            true => {
+                let end = caller.stale_wait_end.get_or_insert(refresh.start + MAX_STALE_WAIT);
+                refresh.end.min(*end)
+            }
             false => {
                 let half = (refresh.end - refresh.start) / 2;
                 let end = refresh.start + half.min(MAX_WAIT_FOR_OTHERS);
@@ -109,6 +114,15 @@ impl State {
         caller.takes_cached = true;
         self.complete(&refresh, Outcome::DecideAgain);
         WhileOthersRefresh::Completed
+    }
+
+    /// Ends the refresh if its time was over before it was this process's turn. Returns whether it was.
+    pub fn ran_out_of_time(&mut self, now: Now, caller: &mut Caller) -> bool {
+        let over = now.boot >= caller.own_refresh().end;
+        if over {
+            self.give_up(caller);
+        }
+        over
     }
 
     /// How long this process will probably need the lock: 4 exchange times, 2 to 10 s.
@@ -134,11 +148,17 @@ impl State {
         }
         let valid = |cached: &&CachedToken| !cached.is_rejected() && !cached.is_expired(now);
         let token = self.cached.as_ref().filter(valid);
-        let until = self.negative_cache.end.max(self.backoff.end(now.boot, self.usable_for(now)));
-        let failure = self.last_error.as_ref().filter(|_| now.boot < until);
-        Some(Entry {
-            token: token.map(|cached| cached.to_share(self.pace.last_exchange)),
-            failure: failure.and_then(|error| SharedFailure::new(error, until)),
-        })
+        let usable_for = self.usable_for(now);
+        let failure = self.last_error.as_ref().and_then(|error| {
+            let (until, in_a_row) = match error.kind() {
+                ErrorKind::Denied => (self.negative_cache.end, self.negative_cache.in_a_row),
+                _ => {
+                    let in_a_row = self.backoff.failures(usable_for.is_some());
+                    (self.backoff.end(now.boot, usable_for), in_a_row)
+                }
+            };
+            SharedFailure::new(error, until, in_a_row).filter(|failure| now.boot < failure.until)
+        });
+        Some(Entry { token: token.map(|cached| cached.to_share(self.pace.last_exchange)), failure })
     }
 }

@@ -40,14 +40,16 @@ pub(crate) struct SharedToken {
 pub(crate) struct SharedFailure {
     pub error: Error,
     pub until: Duration,
+    /// How many refreshes in a row have failed like this; the next wait follows from it.
+    pub in_a_row: u32,
 }
 
 impl SharedFailure {
     /// `None` for a failure that may be that of this process alone: it could not connect, for example.
-    pub fn new(error: &Error, until: Duration) -> Option<SharedFailure> {
+    pub fn new(error: &Error, until: Duration, in_a_row: u32) -> Option<SharedFailure> {
         is_shareable(error.kind()).then_some(())?;
         let until = until.min(error.occurred().boot + MAX_FAILURE);
-        Some(SharedFailure { error: error.clone(), until })
+        Some(SharedFailure { error: error.clone(), until, in_a_row })
     }
 }
 
@@ -71,6 +73,7 @@ type StoredFailure = (
     bool,           // retryable
     Stamp,          // occurred
     Stamp,          // until
+    u32,            // in a row
 );
 type Stored = (Option<String>, Option<StoredToken>, Option<StoredFailure>);
 
@@ -91,7 +94,7 @@ impl Entry {
                 ms(shared.exchange_time),
             )
         });
-        let failure = self.failure.as_ref().and_then(|SharedFailure { error, until }| {
+        let failure = self.failure.as_ref().and_then(|SharedFailure { error, until, in_a_row }| {
             let rest = until.saturating_sub(now.boot);
             Some((
                 kind_name(error.kind())?,
@@ -101,6 +104,7 @@ impl Entry {
                 error.is_retryable(),
                 stamp(error.occurred()),
                 stamp(Now { boot: *until, wall: now.wall + rest }),
+                *in_a_row,
             ))
         });
         // All of it from the start: a buffer that grows leaves a copy of the token behind. A
@@ -148,9 +152,8 @@ fn token(clocks: &Clocks, stored: StoredToken) -> Option<SharedToken> {
     })
 }
 
-/// `None` if it is over.
 fn failure(clocks: &Clocks, stored: StoredFailure) -> Option<SharedFailure> {
-    let (kind, message, http_status, vendor_code, retryable, occurred, until) = stored;
+    let (kind, message, http_status, vendor_code, retryable, occurred, until, in_a_row) = stored;
     let age = clocks.age(occurred)?;
     let left = clocks.left(until);
     let error = Error::new(named_kind(&kind)?, message)
@@ -158,7 +161,7 @@ fn failure(clocks: &Clocks, stored: StoredFailure) -> Option<SharedFailure> {
         .with_retryable(retryable)
         .with_occurred(clocks.at_age(age))
         .with_retry_after(age + left);
-    (!left.is_zero()).then_some(SharedFailure { error, until: clocks.now.boot + left })
+    Some(SharedFailure { error, until: clocks.now.boot + left, in_a_row })
 }
 
 const SHARED_KINDS: [(ErrorKind, &str); 3] = [

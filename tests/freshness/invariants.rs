@@ -89,6 +89,14 @@ impl Invariants {
         });
     }
 
+    /// A caller leads a refresh that may yet find its token in the store: an answer to the last one,
+    /// which was abandoned if it has not completed, no longer counts.
+    pub fn store_asked(&mut self) {
+        if let Some(refresh) = &mut self.refresh {
+            refresh.by = usize::MAX;
+        }
+    }
+
     pub fn request_sent(&mut self, boot: Duration, by: usize) {
         let Some(refresh) = self.refresh.as_mut().filter(|refresh| refresh.by == by) else {
             return;
@@ -196,8 +204,22 @@ impl Invariants {
         self.refresh.as_mut().expect("a refresh began").completed = true;
     }
 
-    pub fn token_inherited(&mut self, cached: &CachedToken) {
-        self.latest = Some(LatestToken {
+    /// The client may have found a token that another process requested.
+    pub fn store_visited(&mut self, boot: Duration, cached: Option<&CachedToken>) {
+        let known = self.latest.as_ref().map(|latest| latest.sent);
+        if cached.map(|cached| cached.sent.boot) != known {
+            *self = Invariants {
+                refresh: self.refresh.take(),
+                secrets: self.secrets,
+                ..Invariants::default()
+            };
+            self.token_inherited(cached);
+            self.latest.iter_mut().for_each(|latest| latest.received = boot);
+        }
+    }
+
+    pub fn token_inherited(&mut self, cached: Option<&CachedToken>) {
+        self.latest = cached.map(|cached| LatestToken {
             access_token: cached.token.access_token().to_owned(),
             sent: cached.sent.boot,
             received: cached.sent.boot,

@@ -22,6 +22,7 @@ mod clocks;
 mod crowds;
 mod deadlines;
 mod failures;
+mod fleet;
 mod hosts;
 mod random_runs;
 mod rejections;

@@ -7,7 +7,7 @@ use super::rng::Rng;
 use super::*;
 
 /// Prints the seed of a run that fails.
-struct PrintSeed(u64);
+pub struct PrintSeed(pub u64);
 
 impl Drop for PrintSeed {
     fn drop(&mut self) {

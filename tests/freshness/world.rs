@@ -16,6 +16,7 @@ use super::server::{Behaviour, Server};
 use crate::cache::cached::CachedToken;
 use crate::cache::policy::State;
 use crate::os::Now;
+use crate::store::Entry;
 use crate::token::Token;
 pub use callers::Call;
 use callers::{Actor, Doing};
@@ -43,10 +44,23 @@ pub struct World {
     suspended: Duration,
     wall_offset: i64,
     expiry_margin: Option<Duration>,
+    pub stores: Vec<Store>,
+}
+
+/// A store that some clients share.
+#[derive(Default)]
+pub struct Store {
+    entry: Option<Entry>,
+    /// The actor that holds the lock, and the end of its lease.
+    holder: Option<(usize, Duration)>,
+    /// How long a client waits before it looks again.
+    poll: Duration,
+    pub is_down: bool,
 }
 
 struct Client {
     state: State,
+    store: Option<usize>,
     invariants: Invariants,
     secret_file_changed: bool,
     secret_checks: Vec<f64>,
@@ -67,6 +81,7 @@ impl World {
             suspended: Duration::ZERO,
             wall_offset: 0,
             expiry_margin: None,
+            stores: Vec::new(),
         };
         world.add_client();
         world
@@ -101,10 +116,20 @@ impl World {
         };
         self.clients.push(Client {
             state: State::new(self.expiry_margin, random, None),
+            store: None,
             invariants: Invariants::default(),
             secret_file_changed: false,
             secret_checks: Vec::new(),
         });
+    }
+
+    /// Adds clients that share a store, of which they look into it every `poll` seconds.
+    pub fn add_clients_with_store(&mut self, clients: usize, poll: f64) {
+        for _ in 0..clients {
+            self.add_client();
+            self.clients.last_mut().expect("just added").store = Some(self.stores.len());
+        }
+        self.stores.push(Store { poll: seconds(poll), ..Store::default() });
     }
 
     fn with_new_client(mut self) -> World {
@@ -176,7 +201,7 @@ impl World {
         (0..self.actors.len()).for_each(|actor| self.abandon(actor));
         let client = &mut self.clients[0];
         client.invariants = Invariants::default();
-        client.invariants.token_inherited(&cached);
+        client.invariants.token_inherited(Some(&cached));
         client.state = State::new(None, Box::new(move || random), Some(cached));
     }
 
@@ -270,7 +295,7 @@ impl World {
         (0..count).map(|_| self.start(timeout)).collect()
     }
 
-    fn start_for(&mut self, client: usize, timeout: f64) -> usize {
+    pub fn start_for(&mut self, client: usize, timeout: f64) -> usize {
         let actor = self.add_actor(client, None);
         self.begin(actor, timeout);
         let now = self.time();
@@ -339,6 +364,7 @@ impl World {
         match std::mem::replace(&mut self.actors[actor].doing, Doing::Nothing) {
             Doing::Asking => self.ask(actor),
             Doing::Sending => self.send(actor),
+            Doing::Visiting => self.visit_store(actor),
             Doing::Receiving { sent, timeout, answer } => {
                 self.receive(actor, sent, timeout, answer);
             }

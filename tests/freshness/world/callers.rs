@@ -7,15 +7,17 @@ use super::{BOOT, World, assert_close, number, seconds};
 use crate::cache::MAX_WAIT;
 use crate::cache::answered::Next;
 use crate::cache::policy::{Caller, Step};
+use crate::cache::shared::WhileOthersRefresh;
 use crate::error::{Error, ErrorKind};
 use crate::os::Now;
+use crate::store::is_shareable;
 use crate::token::{Grant, Token};
 
 const INSTANT: Duration = Duration::from_nanos(1);
 const TOLERANCE: Duration = Duration::from_millis(1);
-/// Longest time for which a caller waits before it gets a token that was already there: the minimum
-/// interval, the precedence of a more patient caller, and the time for which it follows a refresh.
-const MAX_WAIT_FOR_CACHED: Duration = Duration::from_millis(1000 + 50 + 3000 + 1);
+/// Longest time for which a caller waits before it gets a token that was already there: the precedence
+/// of a more patient caller, and the time for which it follows a refresh.
+const MAX_WAIT_FOR_CACHED: Duration = Duration::from_millis(50 + 3000 + 1);
 
 /// A thread that makes one call, or calls again and again as part of a crowd.
 pub struct Actor {
@@ -38,6 +40,8 @@ pub struct Actor {
 
 pub enum Doing {
     Asking,
+    /// Leads a refresh, and looks into the store.
+    Visiting,
     Sending,
     Receiving {
         sent: Now,
@@ -158,9 +162,8 @@ impl World {
                 self.later(id, pause);
             }
             Step::Lead => {
-                let refresh = actor.caller.refresh.as_ref().expect("a refresh");
-                client.invariants.refresh_begins(now.boot, id, refresh.end, refresh.proactive);
-                self.send(id);
+                client.invariants.store_asked();
+                self.visit_store(id);
             }
             Step::CheckSecret => {
                 client.secret_checks.push(time);
@@ -172,6 +175,71 @@ impl World {
                 self.ask(id);
             }
         }
+    }
+
+    /// Goes through the store of the client, if it has one, to the first request.
+    pub fn visit_store(&mut self, id: usize) {
+        let now = self.now();
+        let actor = &mut self.actors[id];
+        let client = &mut self.clients[actor.client];
+        let store = client.store.map(|store| &mut self.stores[store]);
+        if let Some(store) = store.filter(|store| !store.is_down) {
+            let entry = store.entry.clone();
+            let found = entry.as_ref().is_some_and(|entry| {
+                let completed = client.state.found(now, &mut actor.caller, entry);
+                client.invariants.store_visited(now.boot, client.state.cached());
+                completed
+            });
+            if found {
+                return self.completed(id);
+            }
+            match store.holder {
+                Some((_, end)) if now.boot < end + seconds(1.0) => {
+                    let left = Some(end.saturating_sub(now.boot));
+                    let next =
+                        client.state.others_refresh(now, &mut actor.caller, left, store.poll);
+                    match next {
+                        WhileOthersRefresh::Completed => return self.completed(id),
+                        WhileOthersRefresh::Request => {}
+                        WhileOthersRefresh::LookAgain(at) => {
+                            actor.doing = Doing::Visiting;
+                            return self.later(id, at.saturating_sub(now.boot));
+                        }
+                    }
+                }
+                _ => {
+                    store.holder = Some((id, now.boot + client.state.lease(entry.as_ref())));
+                    if entry.is_some_and(|entry| client.state.is_rejected(&entry)) {
+                        store.entry = None;
+                    }
+                }
+            }
+        }
+        if client.state.ran_out_of_time(now, &mut actor.caller) {
+            return self.completed(id);
+        }
+        let refresh = actor.caller.refresh.as_ref().expect("a refresh");
+        client.invariants.refresh_begins(now.boot, id, refresh.end, refresh.proactive);
+        self.send(id);
+    }
+
+    /// Leaves the result of a refresh in the store, and the lock to others.
+    fn leave_in_store(&mut self, id: usize, answer: &Result<Grant, Error>) {
+        let now = self.now();
+        let actor = &mut self.actors[id];
+        let client = &mut self.clients[actor.client];
+        let Some(store) = client.store.map(|store| &mut self.stores[store]) else { return };
+        if store.holder.take_if(|(holder, _)| *holder == id).is_some() {
+            let shareable = answer.as_ref().err().is_none_or(|error| is_shareable(error.kind()));
+            let entry = client.state.to_share(now, &mut actor.caller).filter(|_| shareable);
+            store.entry = entry.or(store.entry.take());
+        }
+    }
+
+    fn completed(&mut self, id: usize) {
+        self.actors[id].doing = Doing::Asking;
+        self.later(id, Duration::ZERO);
+        self.wake(self.actors[id].client);
     }
 
     pub fn send(&mut self, id: usize) {
@@ -211,9 +279,8 @@ impl World {
         );
         match next {
             Next::Completed => {
-                actor.doing = Doing::Asking;
-                self.later(id, Duration::ZERO);
-                self.wake(self.actors[id].client);
+                self.leave_in_store(id, &answer);
+                self.completed(id);
             }
             Next::Again(at) => {
                 actor.doing = Doing::Sending;
