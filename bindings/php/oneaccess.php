@@ -303,12 +303,6 @@ final class Client
     {
         Library::get()->oneaccess_client_close($this->handle);
     }
-
-    /** @return array<string, mixed> */
-    public function __debugInfo(): array
-    {
-        return [];
-    }
 }
 
 /** Version of the loaded library. */

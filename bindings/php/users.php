@@ -14,8 +14,9 @@ function call(OneAccess\Client $client, string $url, int $attempts = 2): array
         'http' => ['header' => "Authorization: {$token->authorization()}", 'ignore_errors' => true],
         'ssl' => array_filter(['cafile' => getenv('ONEACCESS_CA_FILE')]),
     ]);
-    $body = file_get_contents($url, context: $context);
-    $status = (int) explode(' ', $http_response_header[0])[1];
+    $stream = fopen($url, 'r', context: $context);
+    $body = stream_get_contents($stream);
+    $status = (int) explode(' ', stream_get_meta_data($stream)['wrapper_data'][0])[1];
     if ($status === 200) {
         return json_decode($body, associative: true);
     }

@@ -194,8 +194,6 @@ module OneAccess
     # Ends all calls, also those in other threads, with CLOSED.
     def close = Library.oneaccess_client_close(@handle)
 
-    def inspect = "#<#{self.class}>"
-
     private
 
     def start(settings)
