@@ -318,7 +318,7 @@ function version(): string
  */
 final class Library
 {
-    // FFI copies what returns const char *.
+    // FFI makes a string, a copy, of a returned const char *; of NULL it makes null.
     private const DECLARATIONS = '
         typedef struct oneaccess_client oneaccess_client;
         typedef struct oneaccess_config oneaccess_config;
