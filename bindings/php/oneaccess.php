@@ -119,8 +119,6 @@ final class Token
 /**
  * Gets access tokens for one application. Use one client for the whole process; on Linux a forked
  * child can continue to use it.
- *
- * @phpstan-type Setting string|int|bool|\Stringable|array<string, string>|null
  */
 final class Client
 {
@@ -138,9 +136,12 @@ final class Client
     private readonly CData $handle;
 
     /**
-     * @param array<string, Setting> $settings those of docs/settings.md, by name:
-     *     ['timeout_ms' => 5000, 'headers' => ['X-tenant-id' => '1']]. Null leaves a setting at its
-     *     default.
+     * Settings are those of docs/settings.md, by name:
+     * ['timeout_ms' => 5000, 'headers' => ['X-tenant-id' => '1']]. Null leaves a setting at its
+     * default.
+     *
+     * @param array<string, string|int|bool|\Stringable|array<string, string>|null> $settings
+     * @throws Error
      */
     public function __construct(
         ?string $endpoint,
@@ -157,9 +158,10 @@ final class Client
 
     /**
      * Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
-     * the environment.
+     * the environment; the settings given here take precedence.
      *
-     * @param array<string, Setting> $settings take precedence
+     * @param array<string, string|int|bool|\Stringable|array<string, string>|null> $settings
+     * @throws Error
      */
     public static function fromEnv(#[SensitiveParameter] array $settings = []): self
     {
@@ -168,7 +170,7 @@ final class Client
         return $client;
     }
 
-    /** @param array<string, Setting> $settings */
+    /** @param array<string, mixed> $settings */
     private function open(CData $config, #[SensitiveParameter] array $settings): void
     {
         $library = Library::get();
@@ -193,7 +195,8 @@ final class Client
         if ($name === 'headers' && is_array($value)) {
             foreach ($value as $header => $text) {
                 $header = Library::text($name, $header);
-                $library->oneaccess_config_add_header($config, $header, Library::text($name, $text));
+                $text = Library::text($name, $text);
+                $library->oneaccess_config_add_header($config, $header, $text);
             }
         } elseif ($value !== null) {
             $value = Library::text($name, $value);
@@ -382,7 +385,8 @@ final class Library
         } catch (FFI\Exception $exception) {
             $why = $exception->getMessage();
             throw new \RuntimeException(
-                "cannot load the oneaccess library: $why; install it, or set ONEACCESS_LIBRARY to its path",
+                "cannot load the oneaccess library: $why; install it, or set ONEACCESS_LIBRARY to its "
+                    . 'path',
                 previous: $exception,
             );
         }
@@ -391,15 +395,15 @@ final class Library
     /** An argument as the library wants it. */
     public static function text(string $name, #[SensitiveParameter] mixed $value): ?string
     {
+        if ($value === null) {
+            return null;
+        }
         if (is_bool($value)) {
             return $value ? 'true' : 'false';
         }
         if (!is_string($value) && !is_int($value) && !$value instanceof \Stringable) {
-            if ($value === null) {
-                return null;
-            }
             $type = get_debug_type($value);
-            throw new \TypeError("$name must be a string, an int, a bool or a Stringable, not $type");
+            throw new \TypeError("$name must be a string, int, bool or Stringable, not $type");
         }
         $text = (string) $value;
         if (str_contains($text, "\0")) {

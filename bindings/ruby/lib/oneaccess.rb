@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "fiddle"
+require "rbconfig"
 
 # Access tokens of Huawei Cloud OneAccess (Bamboocloud), kept fresh.
 #
@@ -266,7 +267,8 @@ module OneAccess
       oneaccess_error_free(error)
     end
 
-    # An argument as the library wants it. Binary text, a path for example, is passed as it is.
+    # An argument as the library wants it: UTF-8, or the bytes of a path, which are binary, or
+    # US-ASCII with LC_ALL=C.
     def self.text(name, value)
       return if value.nil?
 
@@ -279,7 +281,8 @@ module OneAccess
                end
                value.to_path
              end
-      text = text.encode(Encoding::UTF_8) unless text.encoding == Encoding::BINARY
+      bytes = [Encoding::BINARY, Encoding::US_ASCII].include?(text.encoding)
+      text = text.encode(Encoding::UTF_8) unless bytes
       raise ArgumentError, "#{name} must not contain a NUL character" if text.include?("\0")
 
       text
