@@ -73,7 +73,11 @@ macro_rules! languages {
 }
 
 languages! {
+    php: "oneaccess.php",
+        "php -r 'exit(class_exists(\"FFI\") && function_exists(\"pcntl_fork\") ? 0 : 1);'",
+        "php-cli", ["threads", "asynchronous"];
     python: "oneaccess/__init__.py", "python3 -c 'import ctypes, ssl'", "python3", [];
+    ruby: "lib/oneaccess.rb", "ruby -r fiddle -r net/http -e 1", "ruby", ["asynchronous"];
 }
 
 fn has(language: &str, probe: &str, install: &str) -> bool {

@@ -40,10 +40,7 @@ languages! {
         "nodejs, and koffi by npm; set NODE_PATH to its node_modules";
     perl: "perl -MFFI::Platypus -MIO::Socket::SSL -e 1",
         "libffi-platypus-perl libio-socket-ssl-perl";
-    php: "php -r 'exit(class_exists(\"FFI\") && function_exists(\"pcntl_fork\") ? 0 : 1);'",
-        "php-cli";
     python: "python3 -c 'import ctypes, ssl'", "python3";
-    ruby: "ruby -r fiddle -r net/http -e 1", "ruby";
 }
 
 fn has(language: &str, probe: &str, install: &str) -> bool {
