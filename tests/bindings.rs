@@ -73,6 +73,8 @@ macro_rules! languages {
 }
 
 languages! {
+    perl: "lib/OneAccess.pm", "perl -MFFI::Platypus -MIO::Socket::SSL -e 1",
+        "libffi-platypus-perl libio-socket-ssl-perl", ["threads", "asynchronous"];
     python: "oneaccess/__init__.py", "python3 -c 'import ctypes, ssl'", "python3", [];
 }
 
