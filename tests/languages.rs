@@ -35,7 +35,6 @@ languages! {
     go: "go version && gcc --version", "golang-go gcc";
     java: "javac --version && test -e /usr/share/java/jna.jar",
         "openjdk-17-jdk-headless libjna-java";
-    luajit: "luajit -e 'require \"http.tls\" require \"cjson\"'", "luajit lua-http lua-cjson";
     node: "node -e 'require(\"koffi\")'",
         "nodejs, and koffi by npm; set NODE_PATH to its node_modules";
     php: "php -r 'exit(class_exists(\"FFI\") && function_exists(\"pcntl_fork\") ? 0 : 1);'",

@@ -48,7 +48,7 @@ sub main {
     $error = failure(sub { client(%given, timeout_ms => 0) });
     check('bad value', $error->kind == OneAccess::CONFIG && $error =~ / at check\.pl line \d+\.$/);
     $error = failure(sub { client(%given, ca_file => "a\0b") });
-    my $list    = failure(sub { client(%given, ca_file => []) });
+    my $list    = failure(sub { client(%given, ca_file => {}) });
     my $refused = !ref $error && $error =~ /^ca_file .* at check\.pl/;
     check('NUL character', $refused && !ref $list && $list =~ /^ca_file .* at check\.pl/);
     my $client = client(

@@ -121,17 +121,20 @@ sub _open {
     return $self;
 }
 
-# The calls that make the settings: a function, a name and a value.
+# The calls that make the settings: a function, a name and a value each.
 sub _settings {
     my (%settings) = @_;
     my @calls;
-    for my $setting (sort grep { defined $settings{$_} } keys %settings) {
-        my $value = $settings{$setting};
-        my @pairs = ref $value eq 'HASH' ? %$value : ($setting => $value);
-        my $function =
-            ref $value eq 'HASH' ? \&OneAccess::C::config_add_header : \&OneAccess::C::config_set;
-        while (my ($name, $text) = splice @pairs, 0, 2) {
-            push @calls, [$function, _text($setting, $name), _text($setting, $text)];
+    for my $name (sort grep { defined $settings{$_} } keys %settings) {
+        my $value = $settings{$name};
+        if ($name eq 'headers' && ref $value eq 'HASH') {
+            push @calls, map {
+                [\&OneAccess::C::config_add_header, _text($name, $_), _text($name, $value->{$_})]
+            } sort keys %$value;
+        }
+        else {
+            push @calls,
+                [\&OneAccess::C::config_set, _text('a setting', $name), _text($name, $value)];
         }
     }
     return @calls;
