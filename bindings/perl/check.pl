@@ -122,8 +122,9 @@ sub hidden {
     local $Carp::Verbose         = 1;
     my $shown = join '', Dumper($client, $token, $error), "$client $token $error";
     $shown .= failure(sub { $client->set_client_secret("$SECRET\0") });
-    my @mistake = (client_secret => $SECRET, ca_file => "a\0b");
+    my @mistake = (client_secret => $SECRET, proxy => "http://u:$SECRET\@p", ca_file => "a\0b");
     $shown .= failure(sub { OneAccess::Client->new(@mistake) });
+    $shown .= failure(sub { OneAccess::Client->from_env(@mistake) });
     $shown .= Storable::freeze($client);
     my $copy = Storable::dclone($client);
     undef $copy;    # must not free the client

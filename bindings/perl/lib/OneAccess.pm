@@ -95,7 +95,7 @@ my %handles;
 
 sub new {
     my ($class, %settings) = @_;
-    @_ = ();    # or stack traces (Carp::confess) would show the secret
+    @_ = ();    # or stack traces (Carp::confess) would show secrets
     my @credentials = map { _text($_, delete $settings{$_}) } qw(endpoint client_id client_secret);
     my @settings    = _settings(%settings);
     return $class->_open(OneAccess::C::config_new(@credentials), @settings);
@@ -103,6 +103,7 @@ sub new {
 
 sub from_env {
     my ($class, %settings) = @_;
+    @_ = ();
     my @settings = _settings(%settings);
     return $class->_open(OneAccess::C::config_new_from_env(), @settings);
 }
@@ -124,6 +125,7 @@ sub _open {
 # The calls that make the settings: a function, a name and a value each.
 sub _settings {
     my (%settings) = @_;
+    @_ = ();
     my @calls;
     for my $name (sort grep { defined $settings{$_} } keys %settings) {
         my $value = $settings{$name};
@@ -203,7 +205,7 @@ sub close {
 
 sub _handle { return $handles{ refaddr $_[0] } }
 
-# A thread of Perl's own gets undef instead of the client.
+# A new thread of Perl's own (threads.pm) finds an unblessed reference instead of the client.
 sub CLONE_SKIP { return 1 }
 
 sub DESTROY {
@@ -222,7 +224,7 @@ sub _check {
     return;
 }
 
-my $is_bool = defined &builtin::is_bool ? \&builtin::is_bool : sub { 0 };
+my $is_bool = defined &builtin::is_bool ? \&builtin::is_bool : sub { return 0 };
 
 # Bytes for the library: UTF-8 of decoded text; other text is UTF-8 already.
 sub _text {
@@ -253,6 +255,7 @@ sub _take {
         expires_at    => OneAccess::C::token_expires_at($handle),
     );
     OneAccess::C::token_free($handle);
+    utf8::decode($fields{scope}) if defined $fields{scope};
     return bless sub { $fields{ $_[0] } }, $class;
 }
 
