@@ -250,16 +250,18 @@ fn luajit_in_nginx() {
     let nginx = start_nginx(&tenant, library.path());
     assert_eq!(tenant.requests(), 1);
 
+    let end = Instant::now() + Duration::from_secs(30);
     let mut answers: HashMap<String, Vec<bool>> = HashMap::new();
     thread::scope(|scope| {
         // Ends when both workers have another token, of which one is delayed.
         scope.spawn(|| {
             while answers.len() < 2 || !answers.values().all(|answers| answers.contains(&true)) {
+                assert!(Instant::now() < end, "{answers:?}");
                 let (worker, passed) = call_users(&nginx);
                 answers.entry(worker).or_default().push(passed);
             }
         });
-        while tenant.requests() == 1 {
+        while tenant.requests() == 1 && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
         }
         let mut workers = HashSet::new();
@@ -279,6 +281,7 @@ fn luajit_in_nginx() {
     assert_eq!(workers.made + workers.inherited, workers.freed, "handles were not freed");
 }
 
+/// A usable token that is due is replaced in the background, without an error in the log.
 #[test]
 fn luajit_in_nginx_refreshes_in_the_background() {
     if !has("luajit", NGINX_WITH_LUA, "libnginx-mod-http-lua") {
@@ -292,7 +295,7 @@ fn luajit_in_nginx_refreshes_in_the_background() {
     while calls_after_refreshes < 20 {
         assert!(Instant::now() < end, "a worker does not refresh its token");
         assert!(call_users(&nginx).1, "a request failed");
-        calls_after_refreshes += usize::from(tenant.requests() == 3);
+        calls_after_refreshes += usize::from(tenant.requests() >= 3);
         thread::sleep(Duration::from_millis(10));
     }
     drop(nginx);
@@ -310,7 +313,7 @@ fn call_users(nginx: &Workers) -> (String, bool) {
     (worker.into(), body.contains("zhangsan"))
 }
 
-/// Starts it with the folder of the language, in which its log is then.
+/// Copies the folder of the language into that of the library, and starts nginx there.
 fn start_nginx(tenant: &Tenant, library: &Path) -> Workers {
     let work = library.join("nginx");
     succeed(Command::new("cp").arg("-R").arg(folder("luajit")).arg(&work));
