@@ -73,6 +73,8 @@ macro_rules! languages {
 }
 
 languages! {
+    node: "oneaccess.js", "node -e 'require(\"koffi\")'",
+        "nodejs, and koffi by npm; set NODE_PATH to its node_modules", ["forked child"];
     python: "oneaccess/__init__.py", "python3 -c 'import ctypes, ssl'", "python3", [];
 }
 
@@ -222,6 +224,21 @@ fn compare_with_header(language: &str, wrapper: &str) {
             assert!(known || name == "NONE", "{language}: {name} is not in the wrapper");
         }
     }
+}
+
+/// A program in TypeScript compiles against the wrapper's declarations, and its mistakes are found.
+#[test]
+fn node_has_types() {
+    if !has("node", "\"$NODE_PATH\"/.bin/tsc --version", "typescript by npm, beside koffi") {
+        return;
+    }
+    let work = TempDir::new().expect("a folder");
+    let modules = work.path().join("node_modules");
+    fs::create_dir(&modules).expect("a folder");
+    symlink(folder("node"), modules.join("oneaccess")).expect("a link");
+    fs::copy(root().join("tests/bindings/node.mts"), work.path().join("node.mts")).expect("a copy");
+    let tsc = "\"$NODE_PATH\"/.bin/tsc --strict --noEmit --module nodenext node.mts";
+    succeed(Command::new("sh").args(["-c", tsc]).current_dir(&work));
 }
 
 /// Whatever is a folder in `bindings/` is tested above.

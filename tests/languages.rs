@@ -36,8 +36,6 @@ languages! {
     java: "javac --version && test -e /usr/share/java/jna.jar",
         "openjdk-17-jdk-headless libjna-java";
     luajit: "luajit -e 'require \"http.tls\" require \"cjson\"'", "luajit lua-http lua-cjson";
-    node: "node -e 'require(\"koffi\")'",
-        "nodejs, and koffi by npm; set NODE_PATH to its node_modules";
     perl: "perl -MFFI::Platypus -MIO::Socket::SSL -e 1",
         "libffi-platypus-perl libio-socket-ssl-perl";
     php: "php -r 'exit(class_exists(\"FFI\") && function_exists(\"pcntl_fork\") ? 0 : 1);'",

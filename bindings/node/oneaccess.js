@@ -334,10 +334,11 @@ function load() {
   const names = { darwin: 'liboneaccess.0.dylib', win32: 'oneaccess.dll' };
   const name = names[process.platform] ?? 'liboneaccess.so.0';
   const packaged = join(__dirname, name);
+  const path = process.env.ONEACCESS_LIBRARY || (existsSync(packaged) ? packaged : name);
   try {
-    return koffi.load(process.env.ONEACCESS_LIBRARY || (existsSync(packaged) ? packaged : name));
+    return koffi.load(path);
   } catch (cause) {
-    const what = `cannot load the oneaccess library: ${cause.message}`;
+    const what = `cannot load the oneaccess library ${path}: ${cause.message}`;
     throw new Error(`${what}; install it, or set ONEACCESS_LIBRARY to its path`, { cause });
   }
 }
