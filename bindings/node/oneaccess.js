@@ -134,9 +134,10 @@ const garbage = new FinalizationRegistry(free);
 function free(state) {
   clients.delete(state);
   clientFree(state.handle);
+  state.handle = null; // other listeners of the event exit may still use the client
 }
 
-// Closes them first: Node waits at exit for a refresh that is running.
+// Node waits at exit for a refresh that is running: closing the client ends it.
 process.on('exit', () => {
   for (const state of clients) {
     clientClose(state.handle);
@@ -219,8 +220,8 @@ class Client {
   }
 
   refreshInMs() {
-    const milliseconds = clientRefreshInMs(this.#state.handle);
-    return milliseconds < 0 ? null : milliseconds;
+    const due = clientRefreshInMs(this.#state.handle);
+    return due < 0 ? null : due;
   }
 
   reject(token) {
