@@ -81,6 +81,8 @@ macro_rules! languages {
 languages! {
     luajit: "oneaccess.lua", "luajit -e 'require \"http.tls\" require \"cjson\"'",
         "luajit2 lua-http lua-cjson", ["threads", "asynchronous"];
+    node: "oneaccess.js", "node -e 'require(\"koffi\")'",
+        "nodejs, and koffi by npm; set NODE_PATH to its node_modules", ["forked child"];
     perl: "lib/OneAccess.pm", "perl -MFFI::Platypus -MIO::Socket::SSL -e 1",
         "libffi-platypus-perl libio-socket-ssl-perl", ["threads", "asynchronous"];
     php: "oneaccess.php",
@@ -349,6 +351,19 @@ fn start_nginx(tenant: &Tenant, library: &Path) -> Workers {
         thread::sleep(Duration::from_millis(20));
     }
     nginx
+/// A program in TypeScript compiles against the wrapper's declarations, and its mistakes are found.
+#[test]
+fn node_has_types() {
+    if !has("node", "\"$NODE_PATH\"/.bin/tsc --version", "typescript by npm, beside koffi") {
+        return;
+    }
+    let work = TempDir::new().expect("a folder");
+    let modules = work.path().join("node_modules");
+    fs::create_dir(&modules).expect("a folder");
+    symlink(folder("node"), modules.join("oneaccess")).expect("a link");
+    fs::copy(root().join("tests/bindings/node.mts"), work.path().join("node.mts")).expect("a copy");
+    let tsc = "\"$NODE_PATH\"/.bin/tsc --strict --noEmit --module nodenext node.mts";
+    succeed(Command::new("sh").args(["-c", tsc]).current_dir(&work));
 }
 
 /// Whatever is a folder in `bindings/` is tested above.
