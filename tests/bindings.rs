@@ -168,6 +168,7 @@ fn run(language: &str, goal: &str, tenant: &Tenant) -> String {
         .arg(format!("INCLUDE={}", root().join("include").display()))
         .current_dir(bindings.join(language))
         .env("ONEACCESS_HANDLES", library.path().join("handles"))
+        .env_remove("ONEACCESS_LIBRARY")
         .env("LC_ALL", "C.UTF-8")
         .env("XDG_CONFIG_HOME", work.path())
         .env("GOCACHE", work.path().join("cache"));
@@ -351,6 +352,8 @@ fn start_nginx(tenant: &Tenant, library: &Path) -> Workers {
         thread::sleep(Duration::from_millis(20));
     }
     nginx
+}
+
 /// A program in TypeScript compiles against the wrapper's declarations, and its mistakes are found.
 #[test]
 fn node_has_types() {
