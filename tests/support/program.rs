@@ -211,6 +211,16 @@ fn run(tenant: &Tenant, command: &[OsString]) -> ExitCode {
     for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
         child.env_remove(proxy).env_remove(proxy.to_uppercase());
     }
+    // Set by `cargo run`. If the program is cargo too, they make it build ring again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_MANIFEST_")
+            || text == "OUT_DIR"
+        {
+            child.env_remove(&name);
+        }
+    }
     let status = child.spawn().and_then(|mut child| {
         signals::leave_to(&child);
         child.wait()
