@@ -29,7 +29,6 @@ macro_rules! languages {
 }
 
 languages! {
-    cpp: "g++ --version && curl-config --version", "g++ libcurl4-openssl-dev";
     csharp: "mcs --version && mono --version && command -v cert-sync",
         "mono-mcs libmono-system-net-http4.0-cil ca-certificates-mono";
     go: "go version && gcc --version", "golang-go gcc";
