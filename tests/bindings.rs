@@ -75,6 +75,7 @@ macro_rules! languages {
 languages! {
     cpp: "oneaccess.hpp", "g++ --version && curl-config --version", "g++ libcurl4-openssl-dev",
         ["asynchronous"];
+    go: "oneaccess.go", "go version && gcc --version", "golang-go gcc", ["forked child"];
     python: "oneaccess/__init__.py", "python3 -c 'import ctypes, ssl'", "python3", [];
 }
 

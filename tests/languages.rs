@@ -31,7 +31,6 @@ macro_rules! languages {
 languages! {
     csharp: "mcs --version && mono --version && command -v cert-sync",
         "mono-mcs libmono-system-net-http4.0-cil ca-certificates-mono";
-    go: "go version && gcc --version", "golang-go gcc";
     java: "javac --version && test -e /usr/share/java/jna.jar",
         "openjdk-17-jdk-headless libjna-java";
     luajit: "luajit -e 'require \"http.tls\" require \"cjson\"'", "luajit lua-http lua-cjson";
