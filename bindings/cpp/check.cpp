@@ -43,10 +43,10 @@ template <class Call> static bool refused(Call call)
     return false;
 }
 
-static Error not_made(const std::string &endpoint, const std::string &client_secret,
+static Error not_made(const std::string &host, const std::string &client_secret,
                       const Settings &settings = {})
 {
-    return failure([&] { Client(endpoint, id, client_secret, settings); });
+    return failure([&] { Client(host, id, client_secret, settings); });
 }
 
 template <class T, class = void> struct is_printable : std::false_type {};

@@ -196,7 +196,7 @@ func set(config *C.oneaccess_config, name string, value any) error {
 // timeout_ms. If the deadline of ctx has passed, Token returns what it can without a request.
 func (c *Client) Token(ctx context.Context) (*Token, error) {
 	token := c.CachedToken()
-	if token != nil && !c.isDue() {
+	if delay, _ := c.RefreshIn(); token != nil && delay != 0 {
 		return token, nil
 	}
 	if ctx.Err() == nil {
@@ -213,12 +213,7 @@ func (c *Client) Token(ctx context.Context) (*Token, error) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ctx.Err()
 	}
-	return c.tokenWithoutRequest()
-}
-
-func (c *Client) isDue() bool {
-	delay, open := c.RefreshIn()
-	return open && delay == 0
+	return c.get(false)
 }
 
 func (c *Client) startRefresh() *refresh {
@@ -232,34 +227,27 @@ func (c *Client) startRefresh() *refresh {
 }
 
 func (c *Client) run(refresh *refresh) {
-	refresh.token, refresh.err = c.token()
+	refresh.token, refresh.err = c.get(true)
 	c.mutex.Lock()
 	c.refresh = nil
 	c.mutex.Unlock()
 	close(refresh.done)
 }
 
-func (c *Client) token() (*Token, error) {
+func (c *Client) get(mayRequest bool) (*Token, error) {
 	c.calls.RLock()
 	defer c.calls.RUnlock()
 	if c.closed != nil {
 		return nil, c.closed
 	}
 	var token *C.oneaccess_token
-	if err := takeError(C.oneaccess_client_get_token(c.handle, &token)); err != nil {
-		return nil, err
+	var err error
+	if mayRequest {
+		err = takeError(C.oneaccess_client_get_token(c.handle, &token))
+	} else {
+		err = takeError(C.oneaccess_client_get_token_within(c.handle, 0, &token))
 	}
-	return takeToken(token), nil
-}
-
-func (c *Client) tokenWithoutRequest() (*Token, error) {
-	c.calls.RLock()
-	defer c.calls.RUnlock()
-	if c.closed != nil {
-		return nil, c.closed
-	}
-	var token *C.oneaccess_token
-	if err := takeError(C.oneaccess_client_get_token_within(c.handle, 0, &token)); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return takeToken(token), nil
@@ -346,7 +334,7 @@ func (c *Client) Close() {
 	c.calls.RLock()
 	C.oneaccess_client_close(c.handle)
 	c.calls.RUnlock()
-	_, closed := c.tokenWithoutRequest()
+	_, closed := c.get(false)
 	c.calls.Lock() // waits for the calls
 	defer c.calls.Unlock()
 	C.oneaccess_client_free(c.handle)
