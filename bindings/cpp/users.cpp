@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 #include <iostream>
-#include <regex>
+#include <string>
 
 using Curl = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 using List = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
@@ -61,9 +61,12 @@ try {
     const auto client = oneaccess::Client::from_env();
     const std::string endpoint = std::getenv("ONEACCESS_ENDPOINT");
     const auto users = call(client, endpoint + "/api/v2/tenant/users");
-    const std::regex user_name(R"re("user_name":\s*"([^"]*)")re"); // better: your JSON library
-    for (std::sregex_iterator user(users.begin(), users.end(), user_name), end; user != end; ++user)
-        std::cout << (*user)[1] << '\n';
+    const std::string key = "\"user_name\":"; // a real program would use a JSON library
+    for (auto at = users.find(key); at != std::string::npos; at = users.find(key, at)) {
+        const auto begin = users.find('"', at + key.size()) + 1;
+        at = users.find('"', begin);
+        std::cout << users.substr(begin, at - begin) << '\n';
+    }
 } catch (const std::exception &error) {
     std::cerr << error.what() << '\n';
     return 1;
