@@ -1,4 +1,4 @@
-// Checks the wrapper. Prints one line per check: those that tests/bindings.rs expects.
+// Check checks the wrapper. It prints one line per check: those that tests/bindings.rs expects.
 package main
 
 import (

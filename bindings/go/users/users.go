@@ -1,4 +1,4 @@
-// Prints the names of the users of a OneAccess tenant.
+// Users prints the names of the users of a OneAccess tenant.
 package main
 
 import (
