@@ -9,6 +9,7 @@
 #include <oneaccess.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
