@@ -79,6 +79,9 @@ macro_rules! languages {
 }
 
 languages! {
+    cpp: "oneaccess.hpp", "g++ --version && curl-config --version", "g++ libcurl4-openssl-dev",
+        ["asynchronous"];
+    go: "oneaccess.go", "go version && gcc --version", "golang-go gcc", ["forked child"];
     luajit: "oneaccess.lua", "luajit -e 'require \"http.tls\" require \"cjson\"'",
         "luajit2 lua-http lua-cjson", ["threads", "asynchronous"];
     node: "oneaccess.js", "node -e 'require(\"koffi\")'",
@@ -134,8 +137,8 @@ fn counting_library() -> TempDir {
     );
     fs::remove_file(path.join("real.so")).expect("removed");
     symlink(built(), path.join("real.so")).expect("a link");
-    // Programs in C++ and Go are linked with this name.
-    symlink("liboneaccess.so.0", path.join("liboneaccess.so")).expect("a link");
+    // Programs in C++ and Go are linked with the library, and load the wrapper.
+    symlink(built(), path.join("liboneaccess.so")).expect("a link");
     fs::write(path.join("handles"), [0; 4096]).expect("a file");
     folder
 }
