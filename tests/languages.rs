@@ -30,11 +30,7 @@ macro_rules! languages {
 
 languages! {
     cpp: "g++ --version && curl-config --version", "g++ libcurl4-openssl-dev";
-    csharp: "mcs --version && mono --version && command -v cert-sync",
-        "mono-mcs libmono-system-net-http4.0-cil ca-certificates-mono";
     go: "go version && gcc --version", "golang-go gcc";
-    java: "javac --version && test -e /usr/share/java/jna.jar",
-        "openjdk-17-jdk-headless libjna-java";
     luajit: "luajit -e 'require \"http.tls\" require \"cjson\"'", "luajit lua-http lua-cjson";
     node: "node -e 'require(\"koffi\")'",
         "nodejs, and koffi by npm; set NODE_PATH to its node_modules";
