@@ -111,7 +111,8 @@ namespace OneAccess
         public string GetIdToken() => idToken;
 
         /// <summary>Shows nothing secret.</summary>
-        public override string ToString() => $"Token {{ Scope = {Scope}, ExpiresAt = {ExpiresAt:u} }}";
+        public override string ToString()
+            => $"Token {{ Scope = {Scope}, ExpiresAt = {ExpiresAt:u} }}";
     }
 
     /// <summary>Gets access tokens for one application. Share one client among all threads and
@@ -202,7 +203,8 @@ namespace OneAccess
         /// <summary>The same without blocking. A usable token comes from memory. If it is due to be
         /// refreshed, that happens in a thread, one at a time; only callers without a token wait
         /// for it. Cancelling ends the wait, not the refresh.</summary>
-        public Task<Token> GetTokenAsync(CancellationToken cancellationToken = default(CancellationToken))
+        public Task<Token> GetTokenAsync(
+            CancellationToken cancellationToken = default(CancellationToken))
         {
             if (cancellationToken.IsCancellationRequested)
                 return Task.FromCanceled<Token>(cancellationToken);
@@ -300,7 +302,7 @@ namespace OneAccess
 
         private void Set(IntPtr config, string name, object value)
         {
-            if (value is IEnumerable<KeyValuePair<string, string>> headers)
+            if (name == "headers" && value is IEnumerable<KeyValuePair<string, string>> headers)
             {
                 foreach (var header in headers)
                 {
@@ -381,8 +383,8 @@ namespace OneAccess
         }
     }
 
-    /// <summary>The C functions of oneaccess.h. They are looked up by name instead of being declared
-    /// with DllImport, since Mono cannot be told at run time where a DllImport is.</summary>
+    /// <summary>The C functions of oneaccess.h. Not declared with DllImport, since Mono cannot be
+    /// told at run time in which file those are.</summary>
     internal sealed class Library
     {
         internal static readonly Lazy<Library> Loaded = new Lazy<Library>(() => new Library());

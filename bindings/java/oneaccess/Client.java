@@ -51,7 +51,7 @@ public final class Client implements AutoCloseable {
 
     private Client(Pointer client) {
         handle = new Handle(client);
-        release = CLEANER.register(this, handle::leave);
+        release = CLEANER.register(this, handle::release);
     }
 
     /**
@@ -98,12 +98,13 @@ public final class Client implements AutoCloseable {
          *     character
          */
         public Builder set(String name, Object value) {
-            if (value instanceof Map) {
-                ((Map<?, ?>) value).forEach((header, text) -> header(text(name, header), text(name, text)));
-                return this;
+            if ("headers".equals(name) && value instanceof Map) {
+                Map<?, ?> map = (Map<?, ?>) value;
+                map.forEach((header, text) -> header(text(name, header), text(name, text)));
+            } else {
+                check("the name of a setting", name);
+                settings.put(name, text(name, value));
             }
-            check("the name of a setting", name);
-            settings.put(name, text(name, value));
             return this;
         }
 
@@ -129,7 +130,8 @@ public final class Client implements AutoCloseable {
                                 C.oneaccess_config_set(config, name, value);
                             }
                         });
-                headers.forEach((name, value) -> C.oneaccess_config_add_header(config, name, value));
+                headers.forEach(
+                        (name, value) -> C.oneaccess_config_add_header(config, name, value));
                 PointerByReference client = new PointerByReference();
                 check(C.oneaccess_client_new(config, client));
                 return new Client(client.getValue());
@@ -172,9 +174,10 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * A valid token without blocking. A usable token comes from memory. If it is due to be
+     * The same without blocking. A usable token comes from memory. If it is due to be
      * refreshed, that happens in a thread, one at a time; only callers without a token wait for it.
-     * The future fails with a {@link OneAccessException}.
+     * That thread runs their continuations: those that block belong into an executor ({@code
+     * thenApplyAsync}). The future fails with a {@link OneAccessException}.
      */
     public CompletableFuture<Token> getTokenAsync() {
         Token cached = cachedToken();
@@ -185,9 +188,7 @@ public final class Client implements AutoCloseable {
         if (cached != null) {
             return CompletableFuture.completedFuture(cached);
         }
-        // Callers get futures of their own, to cancel for example, whose continuations do not run
-        // one after the other in the thread of the refresh.
-        return refreshed.thenApplyAsync(Function.identity());
+        return refreshed.copy(); // a caller may cancel it
     }
 
     private synchronized CompletableFuture<Token> refreshInThread() {
@@ -327,13 +328,19 @@ public final class Client implements AutoCloseable {
     private static final class Handle {
         final Pointer client;
         private final AtomicInteger users = new AtomicInteger(1);
+        private volatile boolean released;
 
         Handle(Pointer client) {
             this.client = client;
         }
 
         boolean enter() {
-            return users.getAndUpdate(count -> count == 0 ? 0 : count + 1) != 0;
+            return !released && users.getAndUpdate(count -> count == 0 ? 0 : count + 1) != 0;
+        }
+
+        void release() {
+            released = true;
+            leave();
         }
 
         void leave() {

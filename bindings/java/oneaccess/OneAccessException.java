@@ -32,7 +32,7 @@ public final class OneAccessException extends RuntimeException {
         /** The kind with a number of oneaccess.h. */
         static Kind of(int number) {
             Kind[] kinds = values();
-            return number < kinds.length ? kinds[number] : UNKNOWN;
+            return 0 < number && number < kinds.length ? kinds[number] : UNKNOWN;
         }
     }
 
