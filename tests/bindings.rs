@@ -49,7 +49,7 @@ const CHECKS: &[&str] = &[
     "from the environment",
 ];
 
-/// A language, its wrapper, a command that fails if something is missing and what to install then,
+/// A language, the files of its wrapper, a command that fails if something is missing and what to install then,
 /// and those of CHECKS that make no sense in it.
 macro_rules! languages {
     ($($name:ident: $wrapper:literal, $probe:literal, $install:literal, $without:expr;)*) => {
@@ -81,7 +81,11 @@ macro_rules! languages {
 languages! {
     cpp: "oneaccess.hpp", "g++ --version && curl-config --version", "g++ libcurl4-openssl-dev",
         ["asynchronous"];
+    csharp: "OneAccess.cs", "mcs --version && mono --version && command -v cert-sync",
+        "mono-mcs libmono-system-net-http4.0-cil ca-certificates-mono", ["forked child"];
     go: "oneaccess.go", "go version && gcc --version", "golang-go gcc", ["forked child"];
+    java: "oneaccess/Client.java oneaccess/OneAccessException.java", "javac --version && test -e /usr/share/java/jna.jar",
+        "openjdk-17-jdk-headless libjna-java", ["forked child"];
     luajit: "oneaccess.lua", "luajit -e 'require \"http.tls\" require \"cjson\"'",
         "luajit2 lua-http lua-cjson", ["threads", "asynchronous"];
     node: "oneaccess.js", "node -e 'require(\"koffi\")'",
@@ -213,7 +217,8 @@ fn run_checks(language: &str, without: &[&str]) {
 /// section "Left out" why not.
 fn compare_with_header(language: &str, wrapper: &str) {
     let header = fs::read_to_string(root().join("include/oneaccess.h")).expect("the header");
-    let wrapper = fs::read_to_string(folder(language).join(wrapper)).expect("the wrapper");
+    let file = |path| fs::read_to_string(folder(language).join(path)).expect("the wrapper");
+    let wrapper: String = wrapper.split(' ').map(file).collect();
     let readme = fs::read_to_string(folder(language).join("README.md")).expect("a README");
     let (_, left_out) = readme.split_once("\n## Left out\n").expect("a section");
     let reason = |name: &str| left_out.contains(&format!("\n- `{name}`: "));
