@@ -14,9 +14,12 @@ use support::tenant::{Answer, Tenant};
 
 const REVOKED: &str = r#"{"access_token": "revoked", "token_type": "Bearer", "expires_in": 1800}"#;
 
-/// Without the roots of the system, which take seconds under valgrind.
+/// For valgrind on a busy machine: without the roots of the system, which take seconds to decode, and
+/// with a long timeout.
 fn configured<'a>(command: &'a mut Command, tenant: &Tenant) -> &'a mut Command {
-    with_tenant(command, tenant).env("ONEACCESS_SYSTEM_ROOTS", "false")
+    with_tenant(command, tenant)
+        .env("ONEACCESS_SYSTEM_ROOTS", "false")
+        .env("ONEACCESS_TIMEOUT_MS", "240000")
 }
 
 fn users_in_c() -> Option<Program> {

@@ -82,7 +82,8 @@ struct Options {
 /// `None` for --help.
 fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut builder = Tenant::builder();
-    if let Some(secret) = std::env::var_os("TENANT_CLIENT_SECRET") {
+    let secret = std::env::var_os("TENANT_CLIENT_SECRET").filter(|secret| !secret.is_empty());
+    if let Some(secret) = secret {
         builder = builder.client_secret(&secret.string()?);
     }
     let (mut ca_file, mut answers, mut command) = (None, Vec::new(), Vec::new());
