@@ -208,11 +208,6 @@ impl Tenant {
         }
     }
 
-    /// The URL of a management API that requires a valid token.
-    pub fn users_url(&self) -> String {
-        self.endpoint() + token_endpoint::USERS_PATH
-    }
-
     pub fn port(&self) -> u16 {
         self.address.port()
     }
