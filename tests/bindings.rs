@@ -5,12 +5,18 @@
 
 mod support;
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::native::{root, skip, succeed, with_tenant};
+use support::nginx::Workers;
+use support::proxy::free_port;
 use support::tenant::{Answer, Tenant};
 use tempfile::TempDir;
 
@@ -43,7 +49,7 @@ const CHECKS: &[&str] = &[
     "from the environment",
 ];
 
-/// A language, its wrapper, a command that fails if something is missing and what to install then,
+/// A language, the files of its wrapper, a command that fails if something is missing and what to install then,
 /// and those of CHECKS that make no sense in it.
 macro_rules! languages {
     ($($name:ident: $wrapper:literal, $probe:literal, $install:literal, $without:expr;)*) => {
@@ -73,7 +79,24 @@ macro_rules! languages {
 }
 
 languages! {
+    cpp: "oneaccess.hpp", "g++ --version && curl-config --version", "g++ libcurl4-openssl-dev",
+        ["asynchronous"];
+    csharp: "OneAccess.cs", "mcs --version && mono --version && command -v cert-sync",
+        "mono-mcs libmono-system-net-http4.0-cil ca-certificates-mono", ["forked child"];
+    go: "oneaccess.go", "go version && gcc --version", "golang-go gcc", ["forked child"];
+    java: "oneaccess/Client.java oneaccess/OneAccessException.java", "javac --version && test -e /usr/share/java/jna.jar",
+        "openjdk-17-jdk-headless libjna-java", ["forked child"];
+    luajit: "oneaccess.lua", "luajit -e 'require \"http.tls\" require \"cjson\"'",
+        "luajit2 lua-http lua-cjson", ["threads", "asynchronous"];
+    node: "oneaccess.js", "node -e 'require(\"koffi\")'",
+        "nodejs, and koffi by npm; set NODE_PATH to its node_modules", ["forked child"];
+    perl: "lib/OneAccess.pm", "perl -MFFI::Platypus -MIO::Socket::SSL -e 1",
+        "libffi-platypus-perl libio-socket-ssl-perl", ["threads", "asynchronous"];
+    php: "oneaccess.php",
+        "php -r 'exit(class_exists(\"FFI\") && function_exists(\"pcntl_fork\") ? 0 : 1);'",
+        "php-cli", ["threads", "asynchronous"];
     python: "oneaccess/__init__.py", "python3 -c 'import ctypes, ssl'", "python3", [];
+    ruby: "lib/oneaccess.rb", "ruby -r fiddle -r net/http -e 1", "ruby", ["asynchronous"];
 }
 
 fn has(language: &str, probe: &str, install: &str) -> bool {
@@ -118,8 +141,8 @@ fn counting_library() -> TempDir {
     );
     fs::remove_file(path.join("real.so")).expect("removed");
     symlink(built(), path.join("real.so")).expect("a link");
-    // Programs in C++ and Go are linked with this name.
-    symlink("liboneaccess.so.0", path.join("liboneaccess.so")).expect("a link");
+    // Programs in C++ and Go are linked with the library, and load the wrapper.
+    symlink(built(), path.join("liboneaccess.so")).expect("a link");
     fs::write(path.join("handles"), [0; 4096]).expect("a file");
     folder
 }
@@ -152,6 +175,7 @@ fn run(language: &str, goal: &str, tenant: &Tenant) -> String {
         .arg(format!("INCLUDE={}", root().join("include").display()))
         .current_dir(bindings.join(language))
         .env("ONEACCESS_HANDLES", library.path().join("handles"))
+        .env_remove("ONEACCESS_LIBRARY")
         .env("LC_ALL", "C.UTF-8")
         .env("XDG_CONFIG_HOME", work.path())
         .env("GOCACHE", work.path().join("cache"));
@@ -193,7 +217,8 @@ fn run_checks(language: &str, without: &[&str]) {
 /// section "Left out" why not.
 fn compare_with_header(language: &str, wrapper: &str) {
     let header = fs::read_to_string(root().join("include/oneaccess.h")).expect("the header");
-    let wrapper = fs::read_to_string(folder(language).join(wrapper)).expect("the wrapper");
+    let file = |path| fs::read_to_string(folder(language).join(path)).expect("the wrapper");
+    let wrapper: String = wrapper.split(' ').map(file).collect();
     let readme = fs::read_to_string(folder(language).join("README.md")).expect("a README");
     let (_, left_out) = readme.split_once("\n## Left out\n").expect("a section");
     let reason = |name: &str| left_out.contains(&format!("\n- `{name}`: "));
@@ -222,6 +247,134 @@ fn compare_with_header(language: &str, wrapper: &str) {
             assert!(known || name == "NONE", "{language}: {name} is not in the wrapper");
         }
     }
+}
+
+/// nginx with the configuration for LuaJIT: each worker starts with the token that the master got
+/// before the fork, replaces it once it is rejected, and serves other requests meanwhile.
+#[test]
+fn luajit_in_nginx() {
+    if !has("luajit", NGINX_WITH_LUA, "libnginx-mod-http-lua") {
+        return;
+    }
+    let tenant = Tenant::builder().fresh_token_every_time().start();
+    let body = r#"{"access_token": "revoked", "token_type": "Bearer", "expires_in": 1800}"#;
+    tenant.next(Answer::json(200, body));
+    let delay = Duration::from_secs(3);
+    tenant.next(Answer::Delayed(delay, Box::default()));
+    let library = counting_library();
+    let nginx = start_nginx(&tenant, library.path());
+    assert_eq!(tenant.requests(), 1);
+
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut answers: HashMap<String, Vec<bool>> = HashMap::new();
+    thread::scope(|scope| {
+        // Ends when both workers have another token, of which one is delayed.
+        scope.spawn(|| {
+            while answers.len() < 2 || !answers.values().all(|answers| answers.contains(&true)) {
+                assert!(Instant::now() < end, "{answers:?}");
+                let (worker, passed) = call_users(&nginx);
+                answers.entry(worker).or_default().push(passed);
+            }
+        });
+        while tenant.requests() == 1 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut workers = HashSet::new();
+        while workers.len() < 2 {
+            workers.insert(nginx.get("/worker"));
+        }
+        assert!(tenant.request_times()[1].elapsed() < delay, "a worker was blocked");
+    });
+    for answers in answers.values() {
+        assert!(!answers[0] && answers[1..].iter().all(|&passed| passed), "{answers:?}");
+    }
+    assert_eq!(tenant.requests(), 3);
+
+    drop(nginx);
+    let [master, workers] = handles(library.path());
+    assert_eq!((master.made, master.freed), (3, 3), "configuration, client, token");
+    assert_eq!(workers.made + workers.inherited, workers.freed, "handles were not freed");
+}
+
+/// A usable token that is due is replaced in the background, without an error in the log.
+#[test]
+fn luajit_in_nginx_refreshes_in_the_background() {
+    if !has("luajit", NGINX_WITH_LUA, "libnginx-mod-http-lua") {
+        return;
+    }
+    let tenant = Tenant::builder().fresh_token_every_time().life(Duration::from_secs(4)).start();
+    let library = counting_library();
+    let nginx = start_nginx(&tenant, library.path());
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut calls_after_refreshes = 0;
+    while calls_after_refreshes < 20 {
+        assert!(Instant::now() < end, "a worker does not refresh its token");
+        assert!(call_users(&nginx).1, "a request failed");
+        calls_after_refreshes += usize::from(tenant.requests() >= 3);
+        thread::sleep(Duration::from_millis(10));
+    }
+    drop(nginx);
+    let log = fs::read_to_string(library.path().join("nginx/error.log")).expect("the log");
+    assert_eq!(log, "");
+}
+
+const NGINX_WITH_LUA: &str = "nginx -v && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so";
+
+/// The worker that called a management API, and whether the API accepted its token.
+fn call_users(nginx: &Workers) -> (String, bool) {
+    let answer = nginx.get("/api/v2/tenant/users");
+    let (_, worker) = answer.split_once("X-Worker: ").expect("a header");
+    let (worker, body) = worker.split_once("\r\n").expect("a line");
+    (worker.into(), body.contains("zhangsan"))
+}
+
+/// Copies the folder of the language into that of the library, and starts nginx there.
+fn start_nginx(tenant: &Tenant, library: &Path) -> Workers {
+    let work = library.join("nginx");
+    succeed(Command::new("cp").arg("-R").arg(folder("luajit")).arg(&work));
+    succeed(Command::new("chmod").arg("a+rx").arg(library)); // workers run as another user
+    let port = free_port();
+    let endpoint = tenant.endpoint();
+    let host = endpoint.strip_prefix("https://").expect("a URL");
+    let listen = format!(
+        "{port} reuseport; add_header X-Worker $pid always; location /worker {{ return 200 $pid; }}"
+    );
+    let text = fs::read_to_string(work.join("nginx.conf")).expect("the configuration");
+    let text = text
+        .replace("8080;", &listen)
+        .replace("tenant.example", host)
+        .replace("/etc/ssl/certs/ca-certificates.crt", &tenant.ca_file().display().to_string());
+    fs::write(work.join("nginx.conf"), text).expect("a file");
+    let mut command = Command::new("nginx");
+    command
+        .args(["-p", ".", "-c", "nginx.conf", "-e", "error.log"])
+        .args(["-g", "daemon off; pid nginx.pid;"])
+        .current_dir(&work)
+        .env("ONEACCESS_LIBRARY", library.join("liboneaccess.so.0"))
+        .env("ONEACCESS_HANDLES", library.join("handles"));
+    let master = with_tenant(&mut command, tenant).spawn().expect("nginx");
+    let nginx = Workers { port, master };
+    let end = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        assert!(Instant::now() < end, "nginx does not listen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    nginx
+}
+
+/// A program in TypeScript compiles against the wrapper's declarations, and its mistakes are found.
+#[test]
+fn node_has_types() {
+    if !has("node", "\"$NODE_PATH\"/.bin/tsc --version", "typescript by npm, beside koffi") {
+        return;
+    }
+    let work = TempDir::new().expect("a folder");
+    let modules = work.path().join("node_modules");
+    fs::create_dir(&modules).expect("a folder");
+    symlink(folder("node"), modules.join("oneaccess")).expect("a link");
+    fs::copy(root().join("tests/bindings/node.mts"), work.path().join("node.mts")).expect("a copy");
+    let tsc = "\"$NODE_PATH\"/.bin/tsc --strict --noEmit --module nodenext node.mts";
+    succeed(Command::new("sh").args(["-c", tsc]).current_dir(&work));
 }
 
 /// Whatever is a folder in `bindings/` is tested above.

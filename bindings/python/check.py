@@ -46,7 +46,9 @@ def main():
     check("no secret", failure(Client, ENDPOINT, ID).kind == Kind.ARGUMENT)
     error = failure(Client, ENDPOINT, ID, SECRET, timeout=5)
     check("unknown setting", error.kind == Kind.CONFIG and "timeout_ms" in str(error))
-    check("bad value", failure(Client, ENDPOINT, ID, SECRET, timeout_ms=0).kind == Kind.CONFIG)
+    wrong_type = refused(Client, ENDPOINT, ID, SECRET, proxy={}, timeout_ms=1.5)
+    bad_value = failure(Client, ENDPOINT, ID, SECRET, timeout_ms=0)
+    check("bad value", bad_value.kind == Kind.CONFIG and wrong_type)
     check("NUL character", refused(Client, ENDPOINT, ID, SECRET, ca_file="a\0b"))
     client = Client(
         ENDPOINT,

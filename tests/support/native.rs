@@ -55,7 +55,8 @@ pub fn target_folder() -> PathBuf {
 /// Removes the variables that `cargo test` sets, which would affect a nested cargo.
 pub fn as_user(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
+        let cargo = name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME";
+        if cargo || name == "OUT_DIR" {
             command.env_remove(name);
         }
     }
@@ -68,6 +69,14 @@ pub fn make() -> Command {
     make.current_dir(root()).arg(format!("TARGET_DIR={}", target_folder().display()));
     as_user(&mut make);
     make
+}
+
+/// Builds an example of this package and returns its path.
+pub fn example(name: &str) -> PathBuf {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--locked", "--example", name, "--target-dir"]);
+    succeed(as_user(cargo.arg(target_folder()).current_dir(root())));
+    target_folder().join("debug/examples").join(name)
 }
 
 /// Copies the shared library under the name that programs load.

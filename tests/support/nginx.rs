@@ -1,7 +1,9 @@
 //! nginx on a loopback port, with any certificate and TLS settings.
 
 use std::fs;
-use std::process::Command;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, Command};
 
 use super::certificates::Identity;
 use super::proxy::Daemon;
@@ -31,4 +33,29 @@ pub fn nginx(identity: &Identity, more: &str) -> Daemon {
         command.arg("-e").arg("/dev/null").arg("-p").arg(folder).arg("-c").arg(file);
         command
     })
+}
+
+/// nginx with worker processes. When dropped, it is asked to end, and waited for: a master that is
+/// killed leaves its workers behind.
+pub struct Workers {
+    pub port: u16,
+    pub master: Child,
+}
+
+impl Workers {
+    /// Gets a path on a connection of its own; returns the answer with its headers.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("nginx");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.master.id().to_string()).status();
+        let _ = self.master.wait();
+    }
 }

@@ -8,6 +8,7 @@ mod request;
 mod token_endpoint;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -45,6 +46,7 @@ impl Builder {
                 // With characters that form encoding must escape.
                 client_secret: format!("{}+/=&%:{}", random_hex(8), random_hex(8)),
                 life: Duration::from_secs(1800),
+                users: 2,
                 ..TokenEndpoint::default()
             },
             address: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -86,6 +88,18 @@ impl Builder {
         self
     }
 
+    /// Number of users that the management API lists. Default: 2.
+    pub fn users(mut self, users: u32) -> Builder {
+        self.token_endpoint.users = users;
+        self
+    }
+
+    /// Default: a free port.
+    pub fn port(mut self, port: u16) -> Builder {
+        self.address.set_port(port);
+        self
+    }
+
     pub fn plain_http(mut self) -> Builder {
         self.plain_http = true;
         self
@@ -93,7 +107,7 @@ impl Builder {
 
     /// Listens on ::1 instead of 127.0.0.1.
     pub fn ipv6(mut self) -> Builder {
-        self.address = (Ipv6Addr::LOCALHOST, 0).into();
+        self.address.set_ip(Ipv6Addr::LOCALHOST.into());
         self
     }
 
@@ -120,14 +134,21 @@ impl Builder {
         self
     }
 
-    pub fn start(mut self) -> Tenant {
+    pub fn start(self) -> Tenant {
+        self.try_start().expect("a loopback port")
+    }
+
+    /// Fails if the port is in use.
+    pub fn try_start(mut self) -> io::Result<Tenant> {
         let authority = Authority::new();
         let tls = match self.server_config.take() {
             _ if self.plain_http => None,
             Some(server_config) => Some(server_config),
             None => Some(self.make_server_config(&authority)),
         };
-        let listener = TcpListener::bind(self.address).expect("a loopback port");
+        let listener = TcpListener::bind(self.address).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {}: {error}", self.address))
+        })?;
         let address = listener.local_addr().expect("the address of a listener");
         let shared = Arc::new(Shared {
             tls: tls.map(Arc::new),
@@ -135,13 +156,13 @@ impl Builder {
             ..Shared::default()
         });
         let acceptor_shared = Arc::clone(&shared);
-        Tenant {
+        Ok(Tenant {
             shared,
             address,
             ca_pem: authority.pem(),
             files: authority.write_files(),
             acceptor: Some(thread::spawn(move || accept(&acceptor_shared, &listener))),
-        }
+        })
     }
 
     fn make_server_config(&self, authority: &Authority) -> ServerConfig {
@@ -185,11 +206,6 @@ impl Tenant {
             (Some(_), SocketAddr::V4(address)) => format!("https://localhost:{}", address.port()),
             (Some(_), SocketAddr::V6(address)) => format!("https://{address}"),
         }
-    }
-
-    /// The URL of a management API that requires a valid token.
-    pub fn users_url(&self) -> String {
-        self.endpoint() + token_endpoint::USERS_PATH
     }
 
     pub fn port(&self) -> u16 {
@@ -338,7 +354,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn serve(&self, connection: &mut Connection) -> std::io::Result<Then> {
+    fn serve(&self, connection: &mut Connection) -> io::Result<Then> {
         if let Some(config) = &self.tls {
             let handshake = connection.start_tls(Arc::clone(config))?;
             if handshake == HandshakeKind::Resumed {

@@ -122,7 +122,7 @@ class Client:
         self._handle = c_void_p()
         try:
             for name, value in settings.items():
-                if isinstance(value, Mapping):
+                if name == "headers" and isinstance(value, Mapping):
                     for header, text in value.items():
                         _config_add_header(config, _encode(name, header), _encode(name, text))
                 elif value is not None:

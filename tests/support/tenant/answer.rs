@@ -1,5 +1,7 @@
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
+
 /// How the mock tenant answers a token request; `…AtAccept` and `StallHandshake`: a connection.
 #[derive(Clone, Debug, Default)]
 pub enum Answer {
@@ -42,6 +44,12 @@ impl Answer {
 
     pub fn json(status: u16, body: &str) -> Answer {
         Answer::text(status, "application/json;charset=UTF-8", body)
+    }
+
+    /// An error of OneAccess, for example APP.0003.
+    pub fn vendor_error(code: &str, message: &str) -> Answer {
+        let body = json!({"error_code": code, "error_msg": message});
+        Answer::json(400, &body.to_string())
     }
 
     pub fn html(status: u16, body: &str) -> Answer {

@@ -30,17 +30,16 @@ impl Request {
 
     /// The form fields in the body, decoded, in their order.
     pub fn form(&self) -> Vec<(String, String)> {
-        let body = String::from_utf8_lossy(&self.body).replace('+', " ");
-        let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        body.split('&')
-            .filter_map(|field| field.split_once('='))
-            .map(|(name, value)| (decode(name), decode(value)))
-            .collect()
+        decode_form(&String::from_utf8_lossy(&self.body))
     }
 
     pub fn form_field(&self, name: &str) -> Option<String> {
-        let mut form = self.form().into_iter();
-        form.find(|(field, _)| field == name).map(|(_, value)| value)
+        find_field(self.form(), name)
+    }
+
+    pub fn query_field(&self, name: &str) -> Option<String> {
+        let (_, query) = self.path.split_once('?')?;
+        find_field(decode_form(query), name)
     }
 
     /// Client id and secret in a valid HTTP Basic header.
@@ -88,6 +87,19 @@ impl Request {
             _ => Err(invalid("Bad Content-Length")),
         }
     }
+}
+
+fn decode_form(text: &str) -> Vec<(String, String)> {
+    let text = text.replace('+', " ");
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    text.split('&')
+        .filter_map(|field| field.split_once('='))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}
+
+fn find_field(fields: Vec<(String, String)>, name: &str) -> Option<String> {
+    fields.into_iter().find(|(field, _)| field == name).map(|(_, value)| value)
 }
 
 pub(super) fn invalid(reason: &str) -> io::Error {

@@ -11,6 +11,8 @@ use super::request::Request;
 
 pub const TOKEN_PATH: &str = "/api/v2/tenant/token";
 pub const USERS_PATH: &str = "/api/v2/tenant/users";
+/// Not of OneAccess: how many requests there were. Not counted itself.
+pub const COUNTS_PATH: &str = "/requests";
 
 const LOG_LIMIT: usize = 10_000;
 
@@ -27,6 +29,7 @@ pub struct TokenEndpoint {
     pub life: Duration,
     pub delay: Duration,
     pub fresh_token_every_time: bool,
+    pub users: u32,
     pub queue: VecDeque<Answer>,
     pub standing: Answer,
     pub log: VecDeque<Request>,
@@ -55,6 +58,7 @@ impl TokenEndpoint {
                 self.management_calls += 1;
                 self.users(&request)
             }
+            Some(COUNTS_PATH) => self.counts(),
             _ => {
                 self.portal_calls += 1;
                 Answer::html(404, "<!DOCTYPE html><html><body>Page not found</body></html>")
@@ -108,7 +112,7 @@ impl TokenEndpoint {
         let content_type = request.header("Content-Type").unwrap_or_default();
         if !content_type.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
             let message = format!("Content type '{content_type}' not supported");
-            return Some(vendor_error("COMMON.0001", &message));
+            return Some(Answer::vendor_error("COMMON.0001", &message));
         }
         self.client_error(request).or_else(|| match request.form_field("grant_type") {
             Some(grant_type) if grant_type == "client_credentials" => None,
@@ -131,7 +135,7 @@ impl TokenEndpoint {
             }
         };
         if client_id.starts_with("disabled-") {
-            return Some(vendor_error("APP.0003", "应用已禁用"));
+            return Some(Answer::vendor_error("APP.0003", "应用已禁用"));
         }
         let known = client_id == self.client_id && client_secret == self.client_secret;
         (!known).then(|| oauth_error(401, "invalid_client", "Bad client credentials"))
@@ -162,22 +166,46 @@ impl TokenEndpoint {
         let authorization = request.header("Authorization").unwrap_or_default();
         let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
         match self.valid.get(token) {
-            Some(expires_at) if Instant::now() < *expires_at => {
-                let zhang = json!({"user_id": "1", "user_name": "zhangsan", "name": "张三"});
-                let li = json!({"user_id": "2", "user_name": "lisi", "name": "李四"});
-                Answer::json(200, &json!({"total": 2, "users": [zhang, li]}).to_string())
-            }
+            Some(expires_at) if Instant::now() < *expires_at => self.page_of_users(request),
             _ => oauth_error(400, "invalid_token", &format!("Access token expired: {token}")),
         }
+    }
+
+    /// As in the API reference of OneAccess: `offset` is the number of the page, from 0, and `limit` the
+    /// number of users on a page, 10 to 100.
+    fn page_of_users(&self, request: &Request) -> Answer {
+        let number = |name, default| {
+            request.query_field(name).map_or(Ok(default), |text| text.parse::<usize>())
+        };
+        let (Ok(page @ 0..=1_000_000), Ok(size @ 10..=100)) =
+            (number("offset", 0), number("limit", 100))
+        else {
+            let message = "offset must be 0 or more, limit 10 to 100";
+            return Answer::vendor_error("COMMON.0001", message);
+        };
+        let users: Vec<_> = (1..=self.users)
+            .skip(page * size)
+            .take(size)
+            .map(|id| {
+                let (user_name, name) = match id {
+                    1 => ("zhangsan".into(), "张三".into()),
+                    2 => ("lisi".into(), "李四".into()),
+                    id => (format!("user{id}"), format!("用户{id}")),
+                };
+                json!({"user_id": id.to_string(), "user_name": user_name, "name": name})
+            })
+            .collect();
+        Answer::json(200, &json!({"total": self.users, "users": users}).to_string())
+    }
+
+    fn counts(&self) -> Answer {
+        let (requests, calls) = (self.requests, self.management_calls);
+        let body = json!({"token_requests": requests, "management_calls": calls});
+        Answer::json(200, &body.to_string())
     }
 }
 
 fn oauth_error(status: u16, error: &str, description: &str) -> Answer {
     let body = json!({"error": error, "error_description": description});
     Answer::json(status, &body.to_string())
-}
-
-fn vendor_error(code: &str, message: &str) -> Answer {
-    let body = json!({"error_code": code, "error_msg": message});
-    Answer::json(400, &body.to_string())
 }

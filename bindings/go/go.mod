@@ -1,0 +1,3 @@
+module oneaccess
+
+go 1.19
