@@ -215,7 +215,8 @@ impl Config {
     }
 
     /// Trusts the operating system's root certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name
-    /// instead. Default: on. Off: only the CA file.
+    /// instead. They are read at the first request of the process, once for all clients: before a
+    /// `chroot`, for example, get a token. Default: on. Off: only the CA file.
     pub fn system_roots(mut self, on: bool) -> Config {
         self.system_roots = on;
         self

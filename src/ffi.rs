@@ -167,7 +167,9 @@ pub extern "C" fn oneaccess_config_new_from_env() -> Option<Box<oneaccess_config
 ///   operating system's roots: for a tenant with a private CA. There is no way to switch
 ///   verification off. Default: none.
 /// - system_roots: true: trusts the operating system's roots, or those that SSL_CERT_FILE and
-///   SSL_CERT_DIR name instead. false: only ca_file. true or false. Default: true.
+///   SSL_CERT_DIR name instead. They are read at the first request of the process, once for all
+///   clients: before a chroot, for example, get a token. false: only ca_file. true or false.
+///   Default: true.
 /// - client_certificate_file: Path of a PEM file with the certificate, and its intermediate
 ///   certificates, that is shown to servers which ask for one (mutual TLS); needs
 ///   client_key_file. Default: none.

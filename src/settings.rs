@@ -76,7 +76,9 @@ pub(crate) const SETTINGS: [Setting; 11] = [
     Setting {
         name: "system_roots",
         doc: "true: trusts the operating system's roots, or those that SSL_CERT_FILE and SSL_CERT_DIR \
-              name instead. false: only ca_file. true or false. Default: true.",
+              name instead. They are read at the first request of the process, once for all \
+              clients: before a chroot, for example, get a token. false: only ca_file. true or \
+              false. Default: true.",
         set: |config, value| {
             config.system_roots = value.map_or(Ok(true), boolean)?;
             Ok(())

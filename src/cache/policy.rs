@@ -345,8 +345,8 @@ impl State {
         self.cached.as_ref()?.usable_for(now)
     }
 
-    /// Whether the last request failed because the secret file could not be read: no other
-    /// failure of a request is of the kind `Config`.
+    /// Whether the last request failed because the secret file could not be read. The operating
+    /// system's roots may have been missing too: then a look at the secret file does no harm.
     fn lacks_secret(&self) -> bool {
         self.last_error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Config)
     }

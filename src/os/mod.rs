@@ -2,12 +2,14 @@
 
 mod clock;
 pub(crate) mod file_lock;
+mod forever;
 mod fork;
 mod snapshot;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 pub(crate) use clock::{Coarse, Now, boot_id, coarse_monotonic, now};
+pub(crate) use forever::Forever;
 pub(crate) use fork::PerProcess;
 pub(crate) use snapshot::Snapshot;
 

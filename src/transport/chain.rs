@@ -1,6 +1,7 @@
 //! The chain of connectors that makes a connection. Some are ureq's, some are ours.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ureq::unversioned::transport::{
     ConnectProxyConnector, ConnectionDetails, Connector, RustlsConnector, Transport,
@@ -14,13 +15,16 @@ use super::tcp::Tcp;
 use super::wipe::Wipe;
 
 /// The whole chain: SOCKS or CONNECT where a proxy asks for it, TCP, TLS.
-pub(super) fn connector(context: &Context) -> impl Connector<Out = impl Transport> {
+pub(super) fn connector(
+    context: &Context,
+    tls: Arc<RustlsConnector>,
+) -> impl Connector<Out = impl Transport> {
     let named = |phase| Named { phase, context: context.clone() };
     let tcp = || Tcp { closed: context.closed.clone() };
     ().chain(named(Phase::Proxy).of(Socks { tcp: tcp(), context: context.clone() }))
         .chain(named(Phase::Proxy).of(ConnectProxyConnector::default()))
         .chain(named(Phase::Connect).of(tcp()))
-        .chain(named(Phase::Handshake).of(AgentLevel(RustlsConnector::default())))
+        .chain(named(Phase::Handshake).of(AgentLevel(tls)))
         .chain(Wipe)
 }
 
@@ -65,7 +69,7 @@ impl<In: Transport, C: Connector<In>> Connector<In> for NamedPart<C> {
 /// Makes ureq reuse its TLS configuration, which holds the sessions to resume. ureq reuses it only for
 /// requests without settings of their own; ours have a timeout, which does not affect TLS.
 #[derive(Debug)]
-struct AgentLevel(RustlsConnector);
+struct AgentLevel(Arc<RustlsConnector>);
 
 impl<In: Transport> Connector<In> for AgentLevel {
     type Out = <RustlsConnector as Connector<In>>::Out;

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ureq::http::{HeaderMap, HeaderValue, Response};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
@@ -28,7 +27,7 @@ use crate::os::{self, Snapshot};
 use context::Context;
 use explain::{Phase, explain};
 use lookup::Lookup;
-use trust::Extent;
+use trust::{Named, Trust};
 
 const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
 /// A longer body is not read to its end; no token answer comes near it.
@@ -68,35 +67,56 @@ impl Reply {
 pub(crate) struct Transport {
     config: Arc<Config>,
     proxy: Arc<Option<proxy::Proxy>>,
-    agent: Snapshot<Agent>,
+    /// The files that the configuration names, as they were last read.
+    named: Snapshot<Named>,
+    /// Made at the first request, since it needs the operating system's roots: most of the time of a
+    /// new client would go into reading them.
+    agent: Snapshot<Option<Agent>>,
     context: Context,
 }
 
 impl Transport {
-    /// Reads files, sends nothing.
+    /// Reads the files that the configuration names, sends nothing.
     pub fn new(config: Arc<Config>) -> Result<Transport, Error> {
         let proxy = Arc::new(proxy::choose(&config)?);
-        let tls = trust::load(&config, Extent::Bundle)?;
-        Ok(Transport::with(config, proxy, tls))
+        let named = Named::load(&config)?;
+        Ok(Transport::with(config, proxy, named))
     }
 
     /// A copy for the child of a fork, which shares no lock and no connection with the parent.
     pub fn for_child(&self) -> Transport {
-        let tls = self.agent.get().config().tls_config().clone();
-        Transport::with(self.config.clone(), self.proxy.clone(), tls)
+        Transport::with(self.config.clone(), self.proxy.clone(), Named::clone(&self.named.get()))
     }
 
-    fn with(config: Arc<Config>, proxy: Arc<Option<proxy::Proxy>>, tls: TlsConfig) -> Transport {
+    fn with(config: Arc<Config>, proxy: Arc<Option<proxy::Proxy>>, named: Named) -> Transport {
         let context = Context {
             proxy: proxy.as_ref().as_ref().map(|proxy| proxy.name.as_str().into()),
             closed: Arc::new(AtomicBool::new(false)),
         };
         Transport {
-            agent: Snapshot::new(agent(&config, &proxy, &context, tls)),
+            named: Snapshot::new(named),
+            agent: Snapshot::new(None),
             config,
             proxy,
             context,
         }
+    }
+
+    fn agent(&self) -> Result<Agent, Error> {
+        match &*self.agent.get() {
+            Some(agent) => Ok(agent.clone()),
+            None => Ok(self.use_agent(self.named.get().trust(&self.config, false)?)),
+        }
+    }
+
+    fn use_agent(&self, trust: Trust) -> Agent {
+        let agent = agent(&self.config, &self.proxy, &self.context, trust);
+        self.agent.set(Some(agent.clone()));
+        fence(Ordering::SeqCst);
+        if self.context.closed.load(Ordering::Relaxed) {
+            self.close();
+        }
+        agent
     }
 
     /// Sends one POST and reads the whole answer, within `timeout`.
@@ -126,9 +146,11 @@ impl Transport {
     /// Interrupts requests in progress; later ones fail.
     pub fn close(&self) {
         self.context.closed.store(true, Ordering::Relaxed);
-        // Either this sees a new agent, or `reload_trust` sees `closed`.
+        // Either this sees a new agent, or `use_agent` sees `closed`.
         fence(Ordering::SeqCst);
-        Agent::clone(&self.agent.get()).shutdown();
+        if let Some(agent) = &*self.agent.get() {
+            agent.clone().shutdown();
+        }
     }
 
     fn post_once(
@@ -137,7 +159,7 @@ impl Transport {
         body: &[u8],
         timeout: Duration,
     ) -> Result<Reply, Error> {
-        let agent = self.agent.get();
+        let agent = self.agent()?;
         let mut request = agent.post(self.config.endpoint.url());
         let mut piece = PIECE + body.len();
         for (name, value) in headers {
@@ -183,16 +205,13 @@ impl Transport {
 
     /// Reads the trusted certificates and our own again. Returns whether they have changed.
     fn reload_trust(&self) -> bool {
-        let agent = self.agent.get();
-        let old = agent.config().tls_config();
-        match trust::load(&self.config, Extent::All) {
-            Ok(tls) if !trust::same(old, &tls) => {
-                let new = self::agent(&self.config, &self.proxy, &self.context, tls);
-                self.agent.set(new);
-                fence(Ordering::SeqCst);
-                if self.context.closed.load(Ordering::Relaxed) {
-                    self.close();
-                }
+        let Ok(agent) = self.agent() else { return false };
+        let read = Named::load(&self.config)
+            .and_then(|named| Ok((named.trust(&self.config, true)?, named)));
+        match read {
+            Ok((trust, named)) if !trust::same(agent.config().tls_config(), &trust.tls) => {
+                self.named.set(named);
+                self.use_agent(trust);
                 true
             }
             Ok(_) => false,
@@ -235,7 +254,7 @@ fn agent(
     config: &Config,
     proxy: &Option<proxy::Proxy>,
     context: &Context,
-    tls: TlsConfig,
+    Trust { tls, connector }: Trust,
 ) -> Agent {
     let settings = Agent::config_builder()
         .tls_config(tls)
@@ -250,5 +269,5 @@ fn agent(
         .accept("application/json")
         .accept_encoding("identity")
         .build();
-    Agent::with_parts(settings, chain::connector(context), Lookup(context.clone()))
+    Agent::with_parts(settings, chain::connector(context, connector), Lookup(context.clone()))
 }

@@ -12,11 +12,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, RootCertStore};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::transport::RustlsConnector;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::file;
+use crate::os::{Forever, PerProcess};
 
 const MAX_PEM_BYTES: usize = 16 << 20;
 const NO_CERTIFICATE: &str = "it contains no certificate (no line -----BEGIN CERTIFICATE-----)";
@@ -30,28 +32,74 @@ pub(super) enum Extent {
     All,
 }
 
-/// Reads all certificates from disk.
-pub(super) fn load(config: &Config, extent: Extent) -> Result<TlsConfig, Error> {
-    let provider = Arc::new(provider());
-    let mut roots = Vec::new();
-    if let Some(path) = &config.ca_file {
-        roots = certificates("CA file", path)?;
-        check_roots(path, &roots)?;
+type Certificates = Arc<Vec<Certificate<'static>>>;
+
+/// What the files contain that the configuration names.
+#[derive(Clone)]
+pub(super) struct Named {
+    roots: Certificates,
+    client: Option<ClientCert>,
+}
+
+/// What a client trusts, and the connector that keeps its TLS sessions.
+pub(super) struct Trust {
+    pub tls: TlsConfig,
+    pub connector: Arc<RustlsConnector>,
+}
+
+/// The operating system's roots. Most clients trust nothing else, and share the connector, in which
+/// the roots are decoded.
+struct System {
+    paths: (Option<PathBuf>, Vec<PathBuf>),
+    roots: Certificates,
+    connector: PerProcess<Arc<RustlsConnector>>,
+}
+
+/// Read at the first request of the program that needs them.
+static SYSTEM: Forever<System> = Forever::empty();
+
+impl Named {
+    /// Reads and checks the files.
+    pub fn load(config: &Config) -> Result<Named, Error> {
+        let mut roots = Vec::new();
+        if let Some(path) = &config.ca_file {
+            roots = certificates("CA file", path)?;
+            check_roots(path, &roots)?;
+        }
+        let client = match (&config.client_certificate_file, &config.client_key_file) {
+            (Some(certificate), Some(key)) => Some(client_certificate(certificate, key)?),
+            _ => None,
+        };
+        Ok(Named { roots: owned(&roots), client })
     }
-    if config.system_roots && config.endpoint.is_https() {
-        roots.extend(system_roots(extent, roots.is_empty())?);
+
+    /// Together with the operating system's roots, if the configuration trusts them. They are read if
+    /// that has not been done, or `again`.
+    pub fn trust(&self, config: &Config, again: bool) -> Result<Trust, Error> {
+        let mut roots = self.roots.clone();
+        let mut connector = Arc::default();
+        if config.system_roots && config.endpoint.is_https() {
+            let system = system(again, roots.is_empty())?;
+            if roots.is_empty() && self.client.is_none() {
+                connector = system.connector.get(|_| Arc::default()).clone();
+            }
+            roots = match roots.is_empty() {
+                true => system.roots.clone(),
+                false => Arc::new(roots.iter().chain(system.roots.iter()).cloned().collect()),
+            };
+        }
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(Arc::new(provider()))
+            .root_certs(RootCerts::Specific(roots))
+            .client_cert(self.client.clone())
+            .build();
+        Ok(Trust { tls, connector })
     }
-    let client = match (&config.client_certificate_file, &config.client_key_file) {
-        (Some(certificate), Some(key)) => Some(client_certificate(certificate, key, &provider)?),
-        _ => None,
-    };
-    let roots = roots.iter().map(|root| Certificate::from_der(root).to_owned());
-    Ok(TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(provider)
-        .root_certs(RootCerts::from(roots))
-        .client_cert(client)
-        .build())
+}
+
+fn owned(certificates: &[CertificateDer]) -> Certificates {
+    Arc::new(certificates.iter().map(|der| Certificate::from_der(der).to_owned()).collect())
 }
 
 /// AES-128 first, as in most browsers: SHA-384, which comes with AES-256, takes a tenth of the time of
@@ -81,14 +129,33 @@ fn same_roots(one: &TlsConfig, other: &TlsConfig) -> bool {
     }
 }
 
-fn system_roots(extent: Extent, required: bool) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let (bundle, folders) = system_paths();
+fn system(again: bool, required: bool) -> Result<&'static System, Error> {
+    let paths = system_paths();
+    let known = SYSTEM.get().filter(|system| system.paths == paths);
+    let extent = if again { Extent::All } else { Extent::Bundle };
+    if let Some(system) = known.filter(|_| !again) {
+        return Ok(system);
+    }
+    let roots = owned(&read_system_roots(extent, required, &paths)?);
+    let der =
+        |roots: &Certificates| roots.iter().map(|root| root.der().to_owned()).collect::<Vec<_>>();
+    match known.filter(|system| der(&system.roots) == der(&roots)) {
+        Some(system) => Ok(system),
+        None => Ok(SYSTEM.set(System { paths, roots, connector: PerProcess::new(Arc::default()) })),
+    }
+}
+
+fn read_system_roots(
+    extent: Extent,
+    required: bool,
+    (bundle, folders): &(Option<PathBuf>, Vec<PathBuf>),
+) -> Result<Vec<CertificateDer<'static>>, Error> {
     let (mut roots, mut failures) = (Vec::new(), Vec::new());
-    if let Some(path) = &bundle {
+    if let Some(path) = bundle {
         failures.extend(add_bundle(path, &mut roots));
     }
     if roots.is_empty() || extent == Extent::All {
-        add_folders(&folders, &mut roots, &mut failures);
+        add_folders(folders, &mut roots, &mut failures);
         #[cfg(any(windows, target_os = "macos"))]
         if bundle.is_none() && folders.is_empty() {
             let found = rustls_native_certs::load_native_certs();
@@ -211,11 +278,7 @@ fn check_roots(path: &Path, roots: &[CertificateDer<'static>]) -> Result<(), Err
     Ok(())
 }
 
-fn client_certificate(
-    certificate_path: &Path,
-    key_path: &Path,
-    provider: &CryptoProvider,
-) -> Result<ClientCert, Error> {
+fn client_certificate(certificate_path: &Path, key_path: &Path) -> Result<ClientCert, Error> {
     let chain = certificates("client certificate file", certificate_path)?;
     let pem = read("client key file", key_path)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
@@ -226,7 +289,7 @@ fn client_certificate(
         };
         unusable("client key file", key_path, why)
     })?;
-    CertifiedKey::from_der(chain.clone(), key.clone_key(), provider).map_err(
+    CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider()).map_err(
         |error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 let certificate = certificate_path.display();
