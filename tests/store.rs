@@ -628,3 +628,20 @@ fn close_ends_the_wait_for_another_process() {
     assert_eq!(tenant.requests(), 1);
     holder.signal(libc::SIGKILL);
 }
+
+#[test]
+fn documentation_quotes_real_messages() {
+    let root = support::native::root();
+    let page = fs::read_to_string(root.join("docs/store.md")).expect("the page");
+    let (_, table) = page.split_once("| message (after").expect("a table");
+    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    let sources = ["src/os/file_lock.rs", "src/store/mod.rs", "src/store/folder.rs"];
+    let code: String =
+        sources.map(|path| fs::read_to_string(root.join(path)).expect(path)).concat();
+    for row in rows {
+        let (message, _) = row.split_once('`').expect("a message");
+        let is_the_systems = message == "No such file or directory";
+        assert!(is_the_systems || code.contains(message), "{message}");
+    }
+}
