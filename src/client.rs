@@ -230,10 +230,10 @@ impl TokenSource for Engine {
         self.exchange.secret_file_changed()
     }
 
-    fn visit_store(&self) -> Option<Visit<'_>> {
+    fn visit_store(&self, time: Duration) -> Option<Visit<'_>> {
         let store = self.store.as_ref()?;
         // Without a secret the request fails, and says why.
-        store.visit(&self.exchange.current_secret().ok()?)
+        store.visit(&self.exchange.current_secret().ok()?, self.exchange.transport(), time)
     }
 }
 

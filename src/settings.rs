@@ -155,11 +155,10 @@ pub(crate) fn set(config: &mut Config, label: &str, name: &str, value: Option<&s
         return config.mistake(ErrorKind::Config, unknown(name));
     };
     if let Err(allowed) = (setting.set)(config, value) {
-        // The value of a header may be a secret.
-        let what = match (name, value) {
-            ("headers", _) => "not usable".to_owned(),
-            (_, value) => shown(value.unwrap_or_default()),
-        };
+        let value = value.unwrap_or_default();
+        // The value of a header may be a secret, and what stands before an @ a password.
+        let is_secret = name == "headers" || value.contains('@');
+        let what = if is_secret { "not usable".to_owned() } else { shown(value) };
         config.mistake(ErrorKind::Config, format!("{label} is {what}; allowed: {allowed}"));
     }
 }

@@ -27,9 +27,6 @@ pub(crate) use policy::Counts;
 /// A waiting call reads the clock at least this often: a wait on a condition variable does not
 /// count the time for which the machine was suspended, but a deadline does.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// How often a process looks whether another one has left a token in the store: after 5 ms, 7.5 ms …
-const FIRST_POLL: Duration = Duration::from_millis(5);
-const MAX_POLL: Duration = Duration::from_millis(50);
 
 /// Requests tokens. The exchange is one; the tests have others.
 pub(crate) trait TokenSource {
@@ -37,8 +34,8 @@ pub(crate) trait TokenSource {
     fn request(&self, timeout: Duration, cached: Option<&Token>) -> Result<Grant, Error>;
     /// Whether the secret comes from a file that has changed since the last request.
     fn secret_changed(&self) -> bool;
-    /// The store that processes share, for one refresh; `None` if there is none.
-    fn visit_store(&self) -> Option<Visit<'_>> {
+    /// The store that processes share, for one refresh that may take `time`; `None` if there is none.
+    fn visit_store(&self, _time: Duration) -> Option<Visit<'_>> {
         None
     }
 }
@@ -116,7 +113,8 @@ impl Cache {
     /// Completes the refresh: with what another process has left in the store, or by requests, whose
     /// result it leaves there.
     fn lead_refresh(&self, caller: &mut Caller, source: &impl TokenSource) {
-        let mut visit = catch_panic(|| source.visit_store()).ok().flatten();
+        let time = caller.time_left(os::now().boot);
+        let mut visit = catch_panic(|| source.visit_store(time)).ok().flatten();
         if let Some(visit) = &mut visit {
             let completed = catch_panic(|| self.take_turn(caller, visit)).unwrap_or(false);
             if completed {
@@ -125,7 +123,7 @@ impl Cache {
         }
         let shareable = self.make_requests(caller, source);
         self.changed.notify_all();
-        if let Some(visit) = visit.filter(|_| shareable) {
+        if let Some(mut visit) = visit.filter(|_| shareable) {
             let entry = self.lock().to_share(os::now(), caller);
             let _ = catch_panic(|| entry.map(|entry| visit.save(&entry)));
         }
@@ -134,7 +132,7 @@ impl Cache {
     /// Looks into the store until it is this process's turn to make a request. Returns whether there is
     /// no need to: the refresh has completed.
     fn take_turn(&self, caller: &mut Caller, visit: &mut Visit) -> bool {
-        let mut pause = FIRST_POLL;
+        let (mut pause, max_pause) = visit.pauses();
         loop {
             let entry = visit.look();
             if self.take_found(caller, entry.as_ref()) {
@@ -156,6 +154,8 @@ impl Cache {
                 Turn::Nobodys => return self.lock().ran_out_of_time(os::now(), caller),
                 Turn::Others(left) => {
                     let mut state = self.lock();
+                    // Jitter: many processes wait.
+                    let pause = pause.mul_f64(0.5 + os::random());
                     match state.others_refresh(os::now(), caller, left, pause) {
                         WhileOthersRefresh::Completed => return true,
                         WhileOthersRefresh::Request => {
@@ -169,7 +169,7 @@ impl Cache {
                     }
                 }
             }
-            pause = MAX_POLL.min(pause.mul_f64(1.5));
+            pause = max_pause.min(pause.mul_f64(1.5));
         }
     }
 

@@ -67,6 +67,10 @@ impl Caller {
         }
     }
 
+    pub(super) fn time_left(&self, now: Duration) -> Duration {
+        self.deadline.saturating_sub(now)
+    }
+
     pub(super) fn own_refresh(&mut self) -> &mut Refresh {
         self.refresh.as_mut().expect("the caller leads a refresh")
     }

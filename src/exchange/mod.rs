@@ -93,6 +93,10 @@ impl Exchange {
         self.transport.close();
     }
 
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// Makes one request; blocks for `timeout` at most. `cached` is hidden in error messages: a
     /// server that complains about a token may quote it.
     pub fn request(&self, timeout: Duration, cached: Option<&Token>) -> Result<Grant, Error> {

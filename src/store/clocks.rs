@@ -24,20 +24,35 @@ pub(crate) fn stamp(now: Now) -> Stamp {
 /// The clocks of this process at one moment, to compare with the stamps of one writer.
 pub(super) struct Clocks {
     pub now: Now,
-    same_boot: bool,
+    common: Common,
+}
+
+/// The clock that this process and the writer have in common.
+enum Common {
+    Boot,
+    Wall,
+    /// None, but it is known what the boot clock of the writer shows now.
+    Writers(Duration),
 }
 
 impl Clocks {
-    /// `own` and `writers` are boot ids.
+    /// For a writer on the same machine. `own` and `writers` are boot ids.
     pub fn new(now: Now, own: Option<&str>, writers: Option<&str>) -> Clocks {
-        Clocks { now, same_boot: own.is_some() && own == writers }
+        let same_boot = own.is_some() && own == writers;
+        Clocks { now, common: if same_boot { Common::Boot } else { Common::Wall } }
+    }
+
+    /// For a writer on any machine, which wrote at this instant of its own, so long ago.
+    pub fn of_writer(now: Now, (written, _): Stamp, elapsed: Duration) -> Clocks {
+        Clocks { now, common: Common::Writers(Duration::from_millis(written) + elapsed) }
     }
 
     /// The instant and now, on a clock that both processes have.
     fn comparable(&self, (boot, wall): Stamp) -> (Duration, Duration) {
-        match self.same_boot {
-            true => (Duration::from_millis(boot), self.now.boot),
-            false => (Duration::from_millis(wall), self.now.wall),
+        match self.common {
+            Common::Boot => (Duration::from_millis(boot), self.now.boot),
+            Common::Wall => (Duration::from_millis(wall), self.now.wall),
+            Common::Writers(now) => (Duration::from_millis(boot), now),
         }
     }
 
@@ -51,8 +66,11 @@ impl Clocks {
     /// set, or may run apart from the writer's in a container.
     pub fn left(&self, stamp: Stamp) -> Duration {
         let (then, now) = self.comparable(stamp);
-        let by_wall = Duration::from_millis(stamp.1).saturating_sub(self.now.wall);
-        then.saturating_sub(now).min(by_wall)
+        let left = then.saturating_sub(now);
+        match self.common {
+            Common::Writers(_) => left,
+            _ => left.min(Duration::from_millis(stamp.1).saturating_sub(self.now.wall)),
+        }
     }
 
     /// The same instant on the clocks of this process, by its age.

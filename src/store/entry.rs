@@ -77,7 +77,23 @@ type StoredFailure = (
     Stamp,          // until
     u32,            // in a row
 );
-type Stored = (Option<String>, Option<StoredToken>, Option<StoredFailure>);
+type Stored = (
+    Option<String>, // boot id
+    Stamp,          // written
+    u64,            // kept for
+    Option<StoredToken>,
+    Option<StoredFailure>,
+);
+
+/// How a reader knows how old an entry is.
+#[derive(Clone, Copy)]
+pub(super) enum Age {
+    /// By the clocks that it shares with the writer, on the same machine.
+    Clocks,
+    /// The server that keeps it says for how much longer it will.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
+    KeptFor(Duration),
+}
 
 impl Entry {
     pub fn encode(&self, boot_id: Option<&str>, now: Now) -> Zeroizing<Vec<u8>> {
@@ -113,14 +129,30 @@ impl Entry {
         // character takes up to six bytes in JSON.
         let texts = self.token.as_ref().map_or(0, |shared| shared.token.text_length());
         let mut json = Zeroizing::new(Vec::with_capacity(6 * texts + (16 << 10)));
-        serde_json::to_writer(&mut *json, &(boot_id, token, failure)).expect("JSON in memory");
+        let kept_for = ms(self.kept_for(now));
+        serde_json::to_writer(&mut *json, &(boot_id, stamp(now), kept_for, token, failure))
+            .expect("JSON in memory");
         json
     }
 
+    /// How long it is of use to anybody.
+    pub fn kept_for(&self, now: Now) -> Duration {
+        let token = self.token.as_ref().map(|token| token.expiry.boot);
+        let failure = self.failure.as_ref().map(|failure| failure.until);
+        token.max(failure).unwrap_or_default().saturating_sub(now.boot)
+    }
+
     /// `None` if it is not an entry, or is from the future.
-    pub fn decode(json: &[u8], boot_id: Option<&str>, now: Now) -> Option<Entry> {
-        let (written_in, token, failure): Stored = serde_json::from_slice(json).ok()?;
-        let clocks = Clocks::new(now, boot_id, written_in.as_deref());
+    pub(super) fn decode(json: &[u8], boot_id: Option<&str>, age: Age, now: Now) -> Option<Entry> {
+        let (writers, written, kept_for, token, failure): Stored =
+            serde_json::from_slice(json).ok()?;
+        let clocks = match age {
+            Age::Clocks => Clocks::new(now, boot_id, writers.as_deref()),
+            Age::KeptFor(left) => {
+                let elapsed = Duration::from_millis(kept_for).saturating_sub(left);
+                Clocks::of_writer(now, written, elapsed)
+            }
+        };
         let token = match token {
             Some(stored) => Some(self::token(&clocks, stored)?),
             None => None,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::clocks::{decode_lease, encode_lease};
+use super::entry::Age;
+use super::{Place, Turn};
 use crate::os::file_lock::{self, FileLock};
 
 /// A longer file is not one of ours.
@@ -16,16 +18,15 @@ const OVERDUE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Folder(PathBuf);
 
-pub(super) enum Lock {
-    Held(HeldLock),
-    /// By another process, for this much longer, if that is known.
-    Busy(Option<Duration>),
-    /// Both locks are held by processes that are overdue.
-    Unavailable,
+/// The folder during one refresh.
+pub(super) struct FolderVisit<'a> {
+    folder: Folder,
+    boot_id: Option<&'a str>,
+    held: Option<HeldLock>,
 }
 
 /// Dropping it releases the lock.
-pub(super) struct HeldLock {
+struct HeldLock {
     lock: FileLock,
     /// Each of the two locks has a file of its own for an entry that is being written.
     new_suffix: &'static str,
@@ -66,13 +67,18 @@ impl Folder {
         }
     }
 
+    pub fn visit(self, boot_id: Option<&str>) -> FolderVisit<'_> {
+        FolderVisit { folder: self, boot_id, held: None }
+    }
+
     fn path(&self, name: &str, suffix: &str) -> PathBuf {
         self.0.join(format!("{name}{suffix}"))
     }
+}
 
-    /// `None` if there is no such entry.
-    pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let path = self.path(name, "");
+impl Place for FolderVisit<'_> {
+    fn read(&mut self, name: &str) -> io::Result<Option<(Vec<u8>, Age)>> {
+        let path = self.folder.path(name, "");
         let file = match file_lock::private(OpenOptions::new().read(true), &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -80,53 +86,61 @@ impl Folder {
         let mut bytes = Vec::new();
         file.take(MAX_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 {
-            0..=MAX_ENTRY_BYTES => Ok(Some(bytes)),
+            0..=MAX_ENTRY_BYTES => Ok(Some((bytes, Age::Clocks))),
             _ => Err(io::Error::other("the entry is longer than 64 KiB")),
         }
     }
 
     /// Readers see the old entry or the new one. After a crash of the machine it may be neither: then
     /// the entry cannot be opened, and is requested again.
-    pub fn write(&self, name: &str, held: &HeldLock, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, name: &str, bytes: &[u8], _: Duration) -> io::Result<()> {
+        let Some(held) = &self.held else { return Ok(()) };
         if bytes.len() as u64 > MAX_ENTRY_BYTES {
             return Err(io::Error::other("the token is too long: the entry would exceed 64 KiB"));
         }
-        let new = self.path(name, held.new_suffix);
+        let new = self.folder.path(name, held.new_suffix);
         let mut options = OpenOptions::new();
         let written = file_lock::private(options.write(true).create(true).truncate(true), &new)
             .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| rename(&new, &self.path(name, "")));
+            .and_then(|()| rename(&new, &self.folder.path(name, "")));
         if written.is_err() {
             let _ = fs::remove_file(&new);
         }
         written
     }
 
-    pub fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(name, "")) {
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        if self.held.is_none() {
+            return Ok(());
+        }
+        match fs::remove_file(self.folder.path(name, "")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
     }
 
-    /// Takes the lock of an entry for the time of `lease`, or a second one if the holder of the first
-    /// is overdue.
-    pub fn lock(&self, name: &str, boot_id: Option<&str>, lease: Duration) -> io::Result<Lock> {
+    /// If the holder of the lock is overdue there is a second one.
+    fn lock(&mut self, name: &str, lease: Duration) -> io::Result<Turn> {
         for (suffix, new_suffix) in [(".lock", ".new"), (".lock2", ".new2")] {
-            let path = self.path(name, suffix);
+            let path = self.folder.path(name, suffix);
             if let Some(lock) = FileLock::try_new(&path)? {
                 let mut file = lock.file();
                 file.set_len(0)?;
-                file.write_all(encode_lease(boot_id, lease).as_bytes())?;
-                return Ok(Lock::Held(HeldLock { lock, new_suffix }));
+                file.write_all(encode_lease(self.boot_id, lease).as_bytes())?;
+                self.held = Some(HeldLock { lock, new_suffix });
+                return Ok(Turn::Ours);
             }
             let holders = fs::read_to_string(&path).unwrap_or_default();
-            match decode_lease(boot_id, &holders) {
+            match decode_lease(self.boot_id, &holders) {
                 Some((_, overdue)) if overdue >= OVERDUE => {}
-                lease => return Ok(Lock::Busy(lease.map(|(left, _)| left))),
+                lease => return Ok(Turn::Others(lease.map(|(left, _)| left))),
             }
         }
-        Ok(Lock::Unavailable)
+        Ok(Turn::Nobodys)
+    }
+
+    fn pauses(&self) -> (Duration, Duration) {
+        (Duration::from_millis(5), Duration::from_millis(50))
     }
 }
 

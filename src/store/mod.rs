@@ -6,6 +6,8 @@
 mod clocks;
 mod entry;
 mod folder;
+#[cfg(feature = "redis")]
+mod redis;
 mod seal;
 
 use std::io;
@@ -17,10 +19,15 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::os;
+use crate::transport::Transport;
 pub(crate) use clocks::{Stamp, stamp};
+use entry::Age;
 pub(crate) use entry::{Entry, SharedFailure, SharedToken, is_shareable};
-use folder::{Folder, HeldLock, Lock};
+use folder::Folder;
 use seal::Seal;
+
+/// After a failure a server is left alone for so long, times 0.8 to 1.2.
+const QUIET_TIME: Duration = Duration::from_secs(30);
 
 /// Which store to use, if any.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +36,8 @@ pub(crate) enum StoreSetting {
     /// The user's folder for caches.
     DefaultFolder,
     Folder(PathBuf),
+    #[cfg(feature = "redis")]
+    Redis(redis::Address),
 }
 
 impl StoreSetting {
@@ -39,7 +48,16 @@ impl StoreSetting {
             Some(("file", path)) if PathBuf::from(path).is_absolute() => {
                 Ok(StoreSetting::Folder(path.into()))
             }
-            _ => Err("file, or file: and the absolute path of a folder, as in file:/run/app"),
+            #[cfg(feature = "redis")]
+            Some((scheme, _)) if redis::SCHEMES.contains(&scheme) => {
+                redis::Address::parse(text).map(StoreSetting::Redis)
+            }
+            _ if cfg!(feature = "redis") => {
+                Err("file, file: and the absolute path of a folder (file:/run/app), or \
+                     redis://host")
+            }
+            _ => Err("file, or file: and the absolute path of a folder (file:/run/app); this \
+                      library was built without the feature redis"),
         }
     }
 }
@@ -50,17 +68,37 @@ pub(crate) struct Store {
     boot_id: Option<String>,
     failures: AtomicU64,
     last_error: Mutex<Option<Error>>,
+    /// Until when a server is left alone, in milliseconds on the boot clock.
+    quiet_until: AtomicU64,
 }
 
 /// The store during one refresh, under the current client secret. Dropping it releases its lock.
 pub(crate) struct Visit<'a> {
     store: &'a Store,
-    folder: Folder,
     seal: Seal,
-    held: Option<HeldLock>,
+    place: Box<dyn Place + 'a>,
+}
+
+/// Where entries are kept: a folder, or a server.
+trait Place {
+    /// The entry of this name, and how its age is known.
+    fn read(&mut self, name: &str) -> io::Result<Option<(Vec<u8>, Age)>>;
+    /// Takes the lock of an entry, which is released when this is dropped.
+    fn lock(&mut self, name: &str, lease: Duration) -> io::Result<Turn>;
+    /// Writes the entry, which is of use for so long. Does nothing unless the lock is held.
+    fn write(&mut self, name: &str, bytes: &[u8], life: Duration) -> io::Result<()>;
+    /// Removes the entry that was read last. Does nothing unless the lock is held.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// How long to wait before the next look, the first time and at most.
+    fn pauses(&self) -> (Duration, Duration);
+    /// Whether nothing more can be done here during this refresh.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// Which process is to request a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Turn {
     /// This one, until the visit ends.
     Ours,
@@ -81,18 +119,40 @@ impl Store {
     }
 
     fn with(config: Arc<Config>, boot_id: Option<String>) -> Store {
-        Store { config, boot_id, failures: AtomicU64::new(0), last_error: Mutex::default() }
+        Store {
+            config,
+            boot_id,
+            failures: AtomicU64::new(0),
+            last_error: Mutex::default(),
+            quiet_until: AtomicU64::new(0),
+        }
     }
 
-    /// `None` if the store cannot be used.
-    pub fn visit(&self, secret: &str) -> Option<Visit<'_>> {
+    /// For a refresh that may take `time`. `None` if the store cannot be used.
+    pub fn visit<'a>(
+        &'a self,
+        secret: &str,
+        transport: &'a Transport,
+        time: Duration,
+    ) -> Option<Visit<'a>> {
+        let _ = (transport, time); // for a server only
         let folder = match &self.config.store {
             StoreSetting::None => return None,
             StoreSetting::DefaultFolder => Folder::open_default(),
             StoreSetting::Folder(path) => Folder::open(path),
+            #[cfg(feature = "redis")]
+            StoreSetting::Redis(address) => {
+                let is_quiet = self.quiet_until.load(Ordering::Relaxed) > now_ms();
+                let server = || redis::Server::new(transport, address.clone(), time);
+                return (!is_quiet).then(|| self.visit_place(secret, Box::new(server())));
+            }
         };
-        let folder = self.checked(folder)?;
-        Some(Visit { store: self, folder, seal: Seal::new(&self.config, secret), held: None })
+        let folder = self.checked(folder)?.visit(self.boot_id.as_deref());
+        Some(self.visit_place(secret, Box::new(folder)))
+    }
+
+    fn visit_place<'a>(&'a self, secret: &str, place: Box<dyn Place + 'a>) -> Visit<'a> {
+        Visit { store: self, seal: Seal::new(&self.config, secret), place }
     }
 
     pub fn failures(&self) -> u64 {
@@ -110,23 +170,32 @@ impl Store {
     fn note(&self, why: &dyn std::fmt::Display) {
         let name = match &self.config.store {
             StoreSetting::Folder(path) => path.display().to_string(),
+            #[cfg(feature = "redis")]
+            StoreSetting::Redis(address) => address.to_string(),
             _ => "in the user's cache folder".to_owned(),
         };
         let message = format!("the store {name} cannot be used: {why}");
         log::warn!("{message}");
         self.failures.fetch_add(1, Ordering::Relaxed);
+        let quiet_time = QUIET_TIME.mul_f64(0.8 + 0.4 * os::random()).as_millis() as u64;
+        self.quiet_until.store(now_ms() + quiet_time, Ordering::Relaxed);
         let error = Error::new(ErrorKind::Config, message).with_retryable(true);
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
+fn now_ms() -> u64 {
+    os::now().boot.as_millis() as u64
+}
+
 impl Visit<'_> {
     /// What another process has left here for this one.
-    pub fn look(&self) -> Option<Entry> {
-        let sealed = self.store.checked(self.folder.read(&self.seal.name))??;
+    pub fn look(&mut self) -> Option<Entry> {
+        let read = self.place.read(&self.seal.name);
+        let (sealed, age) = self.store.checked(read)??;
         let boot_id = self.store.boot_id.as_deref();
         let opened = self.seal.open(&sealed);
-        let entry = opened.and_then(|json| Entry::decode(&json, boot_id, os::now()));
+        let entry = opened.and_then(|json| Entry::decode(&json, boot_id, age, os::now()));
         if entry.is_none() {
             self.store.note(&"its entry is damaged or from the future; it will be replaced");
         }
@@ -135,31 +204,32 @@ impl Visit<'_> {
 
     /// `lease`: how long this process will probably need.
     pub fn lock(&mut self, lease: Duration) -> Turn {
-        let boot_id = self.store.boot_id.as_deref();
-        match self.store.checked(self.folder.lock(&self.seal.name, boot_id, lease)) {
-            Some(Lock::Held(lock)) => {
-                self.held = Some(lock);
-                Turn::Ours
-            }
-            Some(Lock::Busy(left)) => Turn::Others(left),
-            Some(Lock::Unavailable) | None => Turn::Nobodys,
+        if self.place.is_lost() {
+            return Turn::Nobodys;
         }
+        let turn = self.place.lock(&self.seal.name, lease);
+        self.store.checked(turn).unwrap_or(Turn::Nobodys)
     }
 
     /// Replaces the entry; does nothing unless this process holds the lock.
-    pub fn save(&self, entry: &Entry) {
-        let Some(held) = &self.held else { return };
-        let json = entry.encode(self.store.boot_id.as_deref(), os::now());
-        let sealed = self.seal.close(json);
-        if let Some(sealed) = sealed {
-            self.store.checked(self.folder.write(&self.seal.name, held, &sealed));
+    pub fn save(&mut self, entry: &Entry) {
+        let now = os::now();
+        let json = entry.encode(self.store.boot_id.as_deref(), now);
+        if let Some(sealed) = self.seal.close(json) {
+            let written = self.place.write(&self.seal.name, &sealed, entry.kept_for(now));
+            self.store.checked(written);
         }
     }
 
-    /// Removes the entry; does nothing unless this process holds the lock.
-    pub fn remove(&self) {
-        if self.held.is_some() {
-            self.store.checked(self.folder.remove(&self.seal.name));
-        }
+    /// Removes the entry that was found last; does nothing unless this process holds the lock.
+    pub fn remove(&mut self) {
+        let removed = self.place.remove(&self.seal.name);
+        self.store.checked(removed);
+    }
+
+    /// How long to wait before the next look while another process requests a token, the first time and
+    /// at most.
+    pub fn pauses(&self) -> (Duration, Duration) {
+        self.place.pauses()
     }
 }

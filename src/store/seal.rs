@@ -35,8 +35,7 @@ impl Seal {
 
     /// `None` if the system has no random numbers.
     pub fn close(&self, mut plain: Zeroizing<Vec<u8>>) -> Option<Vec<u8>> {
-        let mut salt = [0; SALT_LENGTH];
-        SystemRandom::new().fill(&mut salt).ok()?;
+        let salt = random::<SALT_LENGTH>()?;
         let tag =
             self.key(&salt).seal_in_place_separate_tag(nonce(), self.aad(), &mut plain).ok()?;
         Some([&salt, plain.as_slice(), tag.as_ref()].concat())
@@ -60,6 +59,13 @@ impl Seal {
     fn aad(&self) -> Aad<&[u8]> {
         Aad::from(self.name.as_bytes())
     }
+}
+
+/// `None` if the system has no random numbers.
+pub(super) fn random<const LENGTH: usize>() -> Option<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Always the same, since each key is used once.

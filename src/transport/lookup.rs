@@ -1,9 +1,9 @@
 //! The name lookup, with a deadline.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use ureq::http::Uri;
@@ -39,29 +39,44 @@ impl Resolver for Lookup {
 impl Lookup {
     fn look_up(&self, uri: &Uri, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
         let (host, port) = host_port(uri);
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
-        }
-        let host = host.to_owned();
-        let (answer, answers) = mpsc::sync_channel(1);
-        thread::Builder::new().name("oneaccess-dns".to_owned()).spawn(move || {
-            let found = (host.as_str(), port).to_socket_addrs();
-            // Fails if the caller has stopped waiting.
-            let _ = answer.send(found.map(Vec::from_iter));
-        })?;
-        let start = Instant::now();
-        loop {
-            let left = timeout.after.saturating_sub(start.elapsed());
-            match answers.recv_timeout(left.min(CLOSE_CHECK)) {
-                Ok(Ok(found)) if found.is_empty() => return Err(ureq::Error::HostNotFound),
-                Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error).into()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(io::Error::other("the lookup thread panicked").into());
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if left.is_zero() || self.0.closed.load(Ordering::Relaxed) {
-                        return Err(ureq::Error::Timeout(timeout.reason));
-                    }
+        look_up(host, port, *timeout.after, &self.0.closed).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ureq::Error::HostNotFound,
+            io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
+            _ => error.into(),
+        })
+    }
+}
+
+/// The addresses of a host. The error is `TimedOut` too if the client was closed, and `NotFound` if
+/// there are none.
+pub(super) fn look_up(
+    host: &str,
+    port: u16,
+    time: Duration,
+    closed: &AtomicBool,
+) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let host = host.to_owned();
+    let (answer, answers) = mpsc::sync_channel(1);
+    thread::Builder::new().name("oneaccess-dns".to_owned()).spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs();
+        // Fails if the caller has stopped waiting.
+        let _ = answer.send(found.map(Vec::from_iter));
+    })?;
+    let start = Instant::now();
+    loop {
+        let left = time.saturating_sub(start.elapsed());
+        match answers.recv_timeout(left.min(CLOSE_CHECK)) {
+            Ok(Ok(found)) if found.is_empty() => return Err(io::ErrorKind::NotFound.into()),
+            Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error)),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("the lookup thread panicked"));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if left.is_zero() || closed.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::TimedOut.into());
                 }
             }
         }

@@ -7,6 +7,8 @@ mod explain;
 mod lookup;
 mod proxy;
 mod socks;
+#[cfg(feature = "redis")]
+mod stream;
 mod tcp;
 mod trust;
 mod wipe;
@@ -15,6 +17,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
+#[cfg(feature = "redis")]
+use std::time::Instant;
 
 use bytes::Bytes;
 use ureq::http::{HeaderMap, HeaderValue, Response};
@@ -27,6 +31,8 @@ use crate::os::{self, Snapshot};
 use context::Context;
 use explain::{Phase, explain};
 use lookup::Lookup;
+#[cfg(feature = "redis")]
+pub(crate) use stream::Stream;
 use trust::{Named, Trust};
 
 const USER_AGENT: &str = concat!("oneaccess/", env!("CARGO_PKG_VERSION"));
@@ -141,6 +147,33 @@ impl Transport {
             Some(why) => Error::new(ErrorKind::Tls, format!("{error} ({why})")),
             None => error,
         })
+    }
+
+    /// A connection to another server than the token endpoint: not through the proxy, but with the same
+    /// trust if `tls`.
+    #[cfg(feature = "redis")]
+    pub fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        tls: bool,
+        end: Instant,
+    ) -> io::Result<Box<dyn Stream>> {
+        let trust = match tls {
+            true => Some(self.named.get().trust(&self.config, false).map_err(io::Error::other)?),
+            false => None,
+        };
+        let tls = trust.as_ref().map(|trust| &trust.tls);
+        stream::tcp(host, port, tls, end, &self.context.closed)
+    }
+
+    #[cfg(all(feature = "redis", unix))]
+    pub fn connect_unix(
+        &self,
+        path: &std::path::Path,
+        end: Instant,
+    ) -> io::Result<Box<dyn Stream>> {
+        stream::unix(path, end, &self.context.closed)
     }
 
     /// Interrupts requests in progress; later ones fail.

@@ -77,7 +77,7 @@ impl Tcp {
 
 /// One round: every address in turn. Each gets half of the time that is left, the last one all of it:
 /// of 400 ms three addresses get 200, 100 and 100 ms.
-fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> {
+pub(super) fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> {
     let mut refusal = None;
     let mut is_slow = false;
     for (index, address) in addresses.iter().enumerate() {

@@ -72,11 +72,12 @@ fn bad_value_is_told_with_what_is_allowed() {
         ("headers", "X-tenant-id 1", "`Name: value`, one a line"),
         ("headers", "Host: x", "the header Host is set by the library"),
         ("client_key_file", "/key", "client_certificate_file"),
-        ("store", "/run/app", "file, or file: and the absolute path of a folder"),
+        ("store", "/run/app", "file, file: and the absolute path of a folder"),
         ("store", "file:run/app", "the absolute path of a folder"),
         ("store", "file:", "the absolute path of a folder"),
-        ("store", "", "file, or file:"),
-        ("store", "redis://localhost", "file, or file:"),
+        ("store", "", "file, file: and"),
+        ("store", "redis://host:x", "redis://[user:password@]host[:port][/database]"),
+        ("store", "redis://u:p@", "store is not usable; allowed: redis://"),
     ] {
         let message = mistake(name, Some(value)).expect("a mistake");
         assert!(message.contains(says), "{name} = {value:?}: {message}");
@@ -84,9 +85,15 @@ fn bad_value_is_told_with_what_is_allowed() {
 }
 
 #[test]
-fn bad_headers_are_told_without_their_values() {
-    let message = mistake("headers", Some("X-app-code s3cr3t-value")).expect("a mistake");
-    assert!(!message.contains("s3cr3t"), "{message}");
+fn secrets_are_not_told() {
+    for (name, value) in [
+        ("headers", "X-app-code s3cr3t-value"),
+        ("store", "redis://user:s3cr3t@host:x"),
+        ("store", "redis:user:s3cr3t@host"),
+    ] {
+        let message = mistake(name, Some(value)).expect("a mistake");
+        assert!(!message.contains("s3cr3t"), "{message}");
+    }
 }
 
 #[test]

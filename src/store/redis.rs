@@ -1,0 +1,392 @@
+//! The shared store in a Redis or Valkey server. Each entry is a key with a time to live, and a second
+//! key for its lock, which ends by itself. The protocol is decoded by a library; the connection is ours,
+//! with its deadline.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use percent_encoding::percent_decode_str;
+use redis_protocol::resp2::decode::decode;
+use redis_protocol::resp2::encode::encode_borrowed;
+use redis_protocol::resp2::types::{BorrowedFrame, OwnedFrame};
+use zeroize::Zeroizing;
+
+use super::Turn;
+use super::entry::Age;
+use super::seal::random;
+use crate::endpoint::parse_authority;
+use crate::transport::{Stream, Transport};
+
+/// All replies to one write together. The largest entry has 64 KiB.
+const MAX_REPLY_BYTES: usize = (64 << 10) + 4096;
+/// How long the server may delay a call before its request, and after it.
+const MAX_DELAY: Duration = Duration::from_millis(250);
+pub(super) const SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix"];
+/// Sets the entry if the lock is still held, and releases the lock.
+const SAVE: &str = "if redis.call('get',KEYS[2])==ARGV[1] then \
+    redis.call('set',KEYS[1],ARGV[2],'px',ARGV[3]) redis.call('del',KEYS[2]) return 1 end return 0";
+/// Removes a key if it has this value.
+const REMOVE: &str =
+    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0";
+
+/// Where the server is, and how to sign in.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Address {
+    place: Place,
+    user: Option<String>,
+    password: Option<Zeroizing<String>>,
+    database: u32,
+}
+
+#[derive(Clone, PartialEq)]
+enum Place {
+    Tcp { host: String, port: u16, tls: bool },
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// An error says what is allowed.
+    pub fn parse(url: &str) -> Result<Address, &'static str> {
+        const ALLOWED: &str = "redis://[user:password@]host[:port][/database], rediss:// for TLS, \
+             redis+unix:///path[?db=number]; valkey likewise";
+        let (scheme, rest) = url.split_once("://").ok_or(ALLOWED)?;
+        let scheme = scheme.replace("valkey", "redis");
+        if scheme == "redis+unix" {
+            let (path, database) = rest.split_once("?db=").unwrap_or((rest, "0"));
+            let path = PathBuf::from(&*decoded(path).ok_or(ALLOWED)?);
+            let database = database.parse().map_err(|_| ALLOWED)?;
+            let place = Place::Unix(Some(path).filter(|path| path.is_absolute()).ok_or(ALLOWED)?);
+            return Ok(Address { place, user: None, password: None, database });
+        }
+        let tls = match scheme.as_str() {
+            "redis" => false,
+            "rediss" => true,
+            _ => return Err(ALLOWED),
+        };
+        let (credentials, rest) = match rest.rsplit_once('@') {
+            Some((credentials, rest)) => (Some(credentials), rest),
+            None => (None, rest),
+        };
+        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, port) = parse_authority(authority).map_err(|_| ALLOWED)?;
+        let (user, password) =
+            match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+                None => (None, None),
+                Some((user, password)) => {
+                    let user = decoded(user).ok_or(ALLOWED)?;
+                    (Some(user.to_string()).filter(|user| !user.is_empty()), decoded(password))
+                }
+            };
+        Ok(Address {
+            place: Place::Tcp {
+                host: host.trim_matches(['[', ']']).to_owned(),
+                port: port.unwrap_or(6379),
+                tls,
+            },
+            user,
+            password: password.filter(|password| !password.is_empty()),
+            database: if database.is_empty() {
+                0
+            } else {
+                database.parse().map_err(|_| ALLOWED)?
+            },
+        })
+    }
+
+    /// The same server at another address: one node of a cluster names another one.
+    fn moved_to(&self, host: &str, port: u16) -> Address {
+        let mut moved = self.clone();
+        if let Place::Tcp { host: own, port: own_port, .. } = &mut moved.place {
+            if !host.is_empty() {
+                *own = host.to_owned();
+            }
+            *own_port = port;
+        }
+        moved
+    }
+}
+
+fn decoded(text: &str) -> Option<Zeroizing<String>> {
+    percent_decode_str(text).decode_utf8().ok().map(|text| Zeroizing::new(text.into_owned()))
+}
+
+/// Without user and password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The server during one refresh.
+pub(super) struct Server<'a> {
+    transport: &'a Transport,
+    address: Address,
+    /// One connection for each refresh: none has to be kept, or to survive a fork.
+    stream: Option<Box<dyn Stream>>,
+    /// How long the commands of one look may take together, and how much of that is left.
+    time: Duration,
+    left: Duration,
+    /// After a failure.
+    is_lost: bool,
+    /// The key and the value of the lock while it is held.
+    lock: Option<(String, String)>,
+    /// The entry that was read last.
+    found: Vec<u8>,
+}
+
+impl Server<'_> {
+    /// For a refresh that may take `time`.
+    pub fn new(transport: &Transport, address: Address, time: Duration) -> Server<'_> {
+        let time = MAX_DELAY.min(time / 4);
+        Server {
+            transport,
+            address,
+            stream: None,
+            time,
+            left: time,
+            is_lost: false,
+            lock: None,
+            found: Vec::new(),
+        }
+    }
+
+    fn remove_value(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        let command: &[&[u8]] = &[b"EVAL", REMOVE.as_bytes(), b"1", key.as_bytes(), value];
+        self.run(&[command]).map(drop)
+    }
+
+    /// Sends the commands in one write, signs in first if there is no connection yet, and returns their
+    /// replies. Follows one MOVED.
+    fn run(&mut self, commands: &[&[&[u8]]]) -> io::Result<Vec<OwnedFrame>> {
+        let start = Instant::now();
+        let end = start + self.left;
+        let mut replies = self.run_once(commands, end);
+        if let Some((host, port)) = replies.as_ref().ok().and_then(|replies| moved(replies)) {
+            self.address = self.address.moved_to(&host, port);
+            self.stream = None;
+            replies = self.run_once(commands, end);
+        }
+        self.left = self.left.saturating_sub(start.elapsed());
+        let replies = replies.and_then(|replies| match replies.iter().find_map(refusal) {
+            Some(refusal) => Err(refusal),
+            None => Ok(replies),
+        });
+        self.is_lost = replies.is_err();
+        replies
+    }
+
+    fn run_once(&mut self, commands: &[&[&[u8]]], end: Instant) -> io::Result<Vec<OwnedFrame>> {
+        let database = self.address.database.to_string();
+        let mut all: Vec<&[&[u8]]> = Vec::new();
+        let (user, password) = (self.address.user.as_deref(), self.address.password.as_ref());
+        let auth: Vec<&[u8]> = [Some("AUTH"), user, password.map(|text| text.as_str())]
+            .into_iter()
+            .flatten()
+            .map(str::as_bytes)
+            .collect();
+        let select: [&[u8]; 2] = [b"SELECT", database.as_bytes()];
+        if self.stream.is_none() {
+            if password.is_some() {
+                all.push(&auth);
+            }
+            if self.address.database != 0 {
+                all.push(&select);
+            }
+            self.stream = Some(connect(self.transport, &self.address.place, end)?);
+        }
+        let first = all.len();
+        all.extend(commands);
+        let stream = self.stream.as_mut().expect("connected");
+        stream.set_end(end);
+        stream.write_all(&encode(&all))?;
+        stream.flush()?;
+        let mut replies = read_replies(stream, all.len())?;
+        if let Some(refusal) = replies[..first].iter().find_map(refusal) {
+            return Err(refusal);
+        }
+        Ok(replies.split_off(first))
+    }
+}
+
+impl super::Place for Server<'_> {
+    fn read(&mut self, name: &str) -> io::Result<Option<(Vec<u8>, Age)>> {
+        self.left = self.time;
+        let start = Instant::now();
+        let key = key(name);
+        let commands: [&[&[u8]]; 2] = [&[b"GET", key.as_bytes()], &[b"PTTL", key.as_bytes()]];
+        match self.run(&commands)?.as_slice() {
+            [OwnedFrame::BulkString(bytes), OwnedFrame::Integer(left)] => {
+                self.found.clone_from(bytes);
+                let left = Duration::from_millis(u64::try_from(*left).unwrap_or_default());
+                let left = left.saturating_sub(start.elapsed());
+                Ok(Some((bytes.clone(), Age::KeptFor(left))))
+            }
+            [OwnedFrame::Null, OwnedFrame::Integer(_)] => Ok(None),
+            _ => Err(malformed()),
+        }
+    }
+
+    fn lock(&mut self, name: &str, lease: Duration) -> io::Result<Turn> {
+        let random = random::<16>().ok_or_else(|| io::Error::other("no random numbers"))?;
+        let value = random.map(|byte| format!("{byte:02x}")).concat();
+        let (key, lease) = (lock_key(name), lease.as_millis().to_string());
+        let command: &[&[u8]] =
+            &[b"SET", key.as_bytes(), value.as_bytes(), b"NX", b"PX", lease.as_bytes()];
+        match self.run(&[command])?.as_slice() {
+            [OwnedFrame::SimpleString(_)] => {
+                self.lock = Some((key, value));
+                Ok(Turn::Ours)
+            }
+            [OwnedFrame::Null] => Ok(Turn::Others(None)),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// Releases the lock too, in the same step.
+    fn write(&mut self, name: &str, bytes: &[u8], life: Duration) -> io::Result<()> {
+        if life.is_zero() {
+            return Ok(());
+        }
+        let Some((lock_key, lock)) = self.lock.take() else { return Ok(()) };
+        self.left = self.time;
+        let (key, life) = (key(name), life.as_millis().to_string());
+        let texts = [SAVE, "2", &key, &lock_key, &lock];
+        let mut command: Vec<&[u8]> = vec![b"EVAL"];
+        command.extend(texts.map(str::as_bytes));
+        command.extend([bytes, life.as_bytes()]);
+        self.run(&[&command]).map(drop)
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        match self.lock {
+            Some(_) => {
+                let found = std::mem::take(&mut self.found);
+                self.remove_value(&key(name), &found)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn pauses(&self) -> (Duration, Duration) {
+        (Duration::from_millis(50), Duration::from_millis(500))
+    }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+}
+
+impl Drop for Server<'_> {
+    fn drop(&mut self) {
+        if let Some((key, value)) = self.lock.take().filter(|_| !self.is_lost) {
+            self.left = self.time;
+            // Otherwise the lock ends with its lease.
+            let _ = self.remove_value(&key, value.as_bytes());
+        }
+    }
+}
+
+fn connect(transport: &Transport, place: &Place, end: Instant) -> io::Result<Box<dyn Stream>> {
+    match place {
+        Place::Tcp { host, port, tls } => transport.connect(host, *port, *tls, end),
+        #[cfg(unix)]
+        Place::Unix(path) => transport.connect_unix(path, end),
+        #[cfg(not(unix))]
+        Place::Unix(_) => Err(io::Error::other("Unix sockets are not supported on this system")),
+    }
+}
+
+fn key(name: &str) -> String {
+    format!("oneaccess:{{{name}}}")
+}
+
+fn lock_key(name: &str) -> String {
+    format!("oneaccess:{{{name}}}:lock")
+}
+
+/// The password may be among the arguments.
+fn encode(commands: &[&[&[u8]]]) -> Zeroizing<Vec<u8>> {
+    let frames: Vec<Vec<BorrowedFrame>> = commands
+        .iter()
+        .map(|arguments| arguments.iter().map(|text| BorrowedFrame::BulkString(text)).collect())
+        .collect();
+    let arrays = || frames.iter().map(|arguments| BorrowedFrame::Array(arguments));
+    let length = arrays().map(|frame| frame.encode_len(false)).sum();
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    let mut at = 0;
+    for frame in arrays() {
+        at += encode_borrowed(&mut bytes[at..], &frame, false).expect("the buffer is long enough");
+    }
+    bytes
+}
+
+fn read_replies(stream: &mut impl Read, count: usize) -> io::Result<Vec<OwnedFrame>> {
+    let mut replies = Vec::new();
+    let mut bytes = Vec::with_capacity(4096);
+    let mut piece = [0; 4096];
+    while replies.len() < count {
+        // No reply to our commands is an array. Arrays within arrays would be decoded recursively.
+        if bytes.first().is_some_and(|first| !b"+-:$".contains(first)) {
+            return Err(malformed());
+        }
+        match decode(&bytes).map_err(|_| malformed())? {
+            Some((reply, length)) => {
+                replies.push(reply);
+                bytes.drain(..length);
+            }
+            None => match stream.read(&mut piece)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                amount if bytes.len() + amount > MAX_REPLY_BYTES => return Err(malformed()),
+                amount => bytes.extend_from_slice(&piece[..amount]),
+            },
+        }
+    }
+    Ok(replies)
+}
+
+/// The other node that a node of a cluster names: `MOVED 3999 127.0.0.1:6381`.
+fn moved(replies: &[OwnedFrame]) -> Option<(String, u16)> {
+    replies.iter().find_map(|reply| match reply {
+        OwnedFrame::Error(text) => {
+            let (host, port) = text.strip_prefix("MOVED ")?.split_once(' ')?.1.rsplit_once(':')?;
+            Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
+        }
+        _ => None,
+    })
+}
+
+/// Only the code: the rest may quote what was sent.
+fn refusal(reply: &OwnedFrame) -> Option<io::Error> {
+    let OwnedFrame::Error(text) = reply else { return None };
+    let code: String = text.split(' ').next().unwrap_or_default().chars().take(20).collect();
+    let advice = match code.as_str() {
+        "NOAUTH" | "WRONGPASS" => "set user and password in the URL: redis://user:password@host",
+        "NOPERM" => "allow ~oneaccess:* +get +set +del +pttl +eval",
+        "READONLY" => "it is a replica: name the primary server",
+        "MOVED" | "ASK" | "CLUSTERDOWN" => "the cluster is being changed",
+        "OOM" => "it is out of memory",
+        "LOADING" | "BUSY" | "TRYAGAIN" => "it is busy",
+        _ => "see its log",
+    };
+    Some(io::Error::other(format!("it refused the command with {code:?}; {advice}")))
+}
+
+fn malformed() -> io::Error {
+    io::Error::other("it sent an invalid reply; is it a Redis server?")
+}
+
+#[cfg(test)]
+#[path = "../../tests/store/redis.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+//! URLs and replies of a server.
+
+use super::*;
+
+fn parsed(url: &str) -> Address {
+    Address::parse(url).unwrap_or_else(|why| panic!("{url}: {why}"))
+}
+
+fn tcp(host: &str, port: u16, tls: bool) -> Place {
+    Place::Tcp { host: host.to_owned(), port, tls }
+}
+
+#[test]
+fn urls_say_where_and_who() {
+    assert!(parsed("redis://host").place == tcp("host", 6379, false));
+    assert!(parsed("valkey://host:7000").place == tcp("host", 7000, false));
+    assert!(parsed("rediss://host/").place == tcp("host", 6379, true));
+    assert!(parsed("valkeys://[::1]:7000/3").place == tcp("::1", 7000, true));
+    assert!(
+        parsed("redis+unix:///run/redis%20x.sock").place == Place::Unix("/run/redis x.sock".into())
+    );
+    assert_eq!(parsed("redis+unix:///run/redis.sock?db=2").database, 2);
+    assert_eq!(parsed("redis://host/15").database, 15);
+    let Address { user, password, .. } = parsed("redis://app:p%40ss%3Aw%2F@host");
+    assert_eq!(
+        (user.as_deref(), password.as_deref().map(String::as_str)),
+        (Some("app"), Some("p@ss:w/"))
+    );
+    let Address { user, password, .. } = parsed("redis://:word@host");
+    assert_eq!((user, password.as_deref().map(String::as_str)), (None, Some("word")));
+}
+
+#[test]
+fn other_urls_are_refused() {
+    for url in [
+        "redis:host",
+        "redis://",
+        "redis://host:0x1",
+        "redis://host:70000",
+        "redis://host/one",
+        "redis://a b",
+        "redis+unix://relative",
+        "redis+unix:///run/x?db=x",
+        "http://host",
+    ] {
+        assert!(Address::parse(url).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn password_is_not_shown() {
+    let address = parsed("redis://app:s3cr3t@host:1/2");
+    assert_eq!(format!("{address} {address:?}"), "host:1 host:1");
+}
+
+fn replies(bytes: &[u8], count: usize) -> io::Result<Vec<OwnedFrame>> {
+    read_replies(&mut &bytes[..], count)
+}
+
+#[test]
+fn replies_are_read_in_any_pieces() {
+    let bytes = b"$3\r\nabc\r\n:17\r\n+OK\r\n$-1\r\n-ERR no\r\n";
+    /// One byte at a time.
+    struct Drip<'a>(&'a [u8]);
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut buffer[..1])
+        }
+    }
+    for found in [replies(bytes, 5), read_replies(&mut Drip(bytes), 5)] {
+        let expected = [
+            OwnedFrame::BulkString(b"abc".to_vec()),
+            OwnedFrame::Integer(17),
+            OwnedFrame::SimpleString(b"OK".to_vec()),
+            OwnedFrame::Null,
+            OwnedFrame::Error("ERR no".to_owned()),
+        ];
+        assert_eq!(found.expect("replies"), expected);
+    }
+}
+
+#[test]
+fn malformed_replies_are_errors() {
+    let nested = b"*1\r\n".repeat(20_000);
+    let long = [b"$999999\r\n".to_vec(), vec![b'x'; 1 << 20]].concat();
+    let endless = vec![b'+'; 1 << 20];
+    for bytes in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        b"$-5\r\nabc\r\n",
+        b"$9223372036854775807\r\nabc\r\n",
+        b"$x\r\n",
+        b":1.5\r\n",
+        b"",
+        b"$10\r\nabc",
+        &nested,
+        &long,
+        &endless,
+    ] {
+        assert!(replies(bytes, 1).is_err(), "{:?}", &bytes[..bytes.len().min(20)]);
+    }
+}
+
+#[test]
+fn any_bytes_are_an_error_or_replies() {
+    let mut rng = 1u64;
+    let mut random = || {
+        rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (rng >> 33) as usize
+    };
+    let alphabet = b"+-:$*0123456789\r\nOKx ";
+    for _ in 0..20_000 {
+        let length = random() % 40;
+        let bytes: Vec<u8> = (0..length).map(|_| alphabet[random() % alphabet.len()]).collect();
+        let _ = replies(&bytes, 1 + random() % 3);
+    }
+}
+
+#[test]
+fn refusals_do_not_quote_what_was_sent() {
+    let reply = OwnedFrame::Error("ERR unknown command 's3cr3t'".to_owned());
+    let text = refusal(&reply).expect("a refusal").to_string();
+    assert!(text.contains("\"ERR\"") && !text.contains("s3cr3t"), "{text}");
+}
+
+#[test]
+fn cluster_says_where_an_entry_is() {
+    let reply = |text: &str| [OwnedFrame::Error(text.to_owned())];
+    assert_eq!(moved(&reply("MOVED 3999 127.0.0.1:6381")), Some(("127.0.0.1".to_owned(), 6381)));
+    assert_eq!(moved(&reply("MOVED 3999 [::1]:6381")), Some(("::1".to_owned(), 6381)));
+    // An empty host is the same one.
+    assert_eq!(moved(&reply("MOVED 3999 :6381")), Some((String::new(), 6381)));
+    for other in ["MOVED", "MOVED 1", "MOVED 1 x", "ERR MOVED 1 a:1"] {
+        assert_eq!(moved(&reply(other)), None, "{other}");
+    }
+}
