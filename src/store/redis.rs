@@ -167,6 +167,12 @@ impl Server<'_> {
         self.run(&[command]).map(drop)
     }
 
+    /// The error for a reply that fits no command of ours.
+    fn lost(&mut self) -> io::Error {
+        self.is_lost = true;
+        malformed()
+    }
+
     /// Sends the commands in one write, signs in first if there is no connection yet, and returns their
     /// replies. Follows one MOVED.
     fn run(&mut self, commands: &[&[&[u8]]]) -> io::Result<Vec<OwnedFrame>> {
@@ -234,7 +240,7 @@ impl super::Place for Server<'_> {
                 Ok(Some((bytes.clone(), Age::KeptFor(left))))
             }
             [OwnedFrame::Null, OwnedFrame::Integer(_)] => Ok(None),
-            _ => Err(malformed()),
+            _ => Err(self.lost()),
         }
     }
 
@@ -250,7 +256,7 @@ impl super::Place for Server<'_> {
                 Ok(Turn::Ours)
             }
             [OwnedFrame::Null] => Ok(Turn::Others(None)),
-            _ => Err(malformed()),
+            _ => Err(self.lost()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // every test program uses a different part
 
+pub mod application;
 pub mod certificates;
 pub mod child;
 pub mod fault;
@@ -10,6 +11,7 @@ pub mod namespace;
 pub mod native;
 pub mod nginx;
 pub mod proxy;
+pub mod redis;
 pub mod resolver;
 pub mod rng;
 pub mod tenant;

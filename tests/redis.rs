@@ -1,0 +1,347 @@
+//! The shared store in a real Redis, and in servers that misbehave.
+
+#![cfg(all(target_os = "linux", feature = "redis"))]
+
+mod support;
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oneaccess::{Client, Stat};
+use support::application::{Application, ONE_HIT, ONE_REQUEST, Process, all_equal, until};
+use support::certificates::Ca;
+use support::native::has;
+use support::redis::{cli, redis};
+use support::tenant::{Answer, Tenant};
+use support::timeouts::{ms, timed};
+
+fn installed() -> bool {
+    has("redis-server", "redis-server") && has("redis-cli", "redis-tools")
+}
+
+fn at(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+fn plain() -> support::proxy::Daemon {
+    redis(|_, _| Vec::new())
+}
+
+#[test]
+fn sixty_four_processes_make_one_request() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::builder().fresh_token_every_time().start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    let printed = application.run_together(64, &["get", "stats", "error"]);
+    all_equal(&printed, &tenant.current_token().expect("a token"));
+    assert_eq!(tenant.requests(), 1);
+    assert_eq!(printed.iter().filter(|lines| lines[1] == ONE_HIT).count(), 63, "{printed:?}");
+    assert!(printed.iter().all(|lines| lines[2] == "none"), "{printed:?}");
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
+}
+
+#[test]
+fn server_has_neither_token_nor_secret() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    let token = application.run(&["get"])[0].clone();
+    let keys = cli(server.port(), &["KEYS", "*"]);
+    assert!(keys.starts_with("oneaccess:{") && keys.lines().count() == 1, "{keys}");
+    let value = cli(server.port(), &["GET", &keys]);
+    for secret in [&token, &tenant.client_secret(), &tenant.client_id()] {
+        assert!(!value.contains(secret.as_str()));
+    }
+    let left: i64 = cli(server.port(), &["PTTL", &keys]).parse().expect("a number");
+    assert!((1_700_000..=1_800_000).contains(&left), "{left} ms");
+}
+
+#[test]
+fn killed_holder_costs_one_request() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    tenant.next(Answer::Hang);
+    let holder = application.start(&["get"]);
+    until(|| tenant.requests() == 1);
+    let others: Vec<Process> = (0..8).map(|_| application.start(&["get"])).collect();
+    holder.signal(libc::SIGKILL);
+    let printed: Vec<_> = others.into_iter().map(Process::end).collect();
+    all_equal(&printed, &tenant.current_token().expect("a token"));
+    assert_eq!(tenant.requests(), 2);
+}
+
+#[test]
+fn wrong_secret_costs_one_request_for_all() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    let mut wrong = application.command(&["wait", "get"]);
+    wrong.env("ONEACCESS_CLIENT_SECRET", "wrong");
+    let mut processes: Vec<Process> = (0..32).map(|_| Process::of(&mut wrong)).collect();
+    processes.iter_mut().for_each(Process::close_input);
+    let printed: Vec<_> = processes.into_iter().map(|process| process.end()[0].clone()).collect();
+    assert!(printed.iter().all(|line| line.starts_with("error 7 ")), "{printed:?}");
+    assert_eq!(tenant.requests(), 1);
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_REQUEST);
+}
+
+#[test]
+fn rejected_by_all_processes_is_one_request() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::builder().fresh_token_every_time().start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    let commands = ["get", "wait", "reject", "get"];
+    let mut processes: Vec<Process> = (0..32).map(|_| application.start(&commands)).collect();
+    let old: HashSet<String> = processes.iter_mut().map(Process::line).collect();
+    assert_eq!((old.len(), tenant.requests()), (1, 1));
+    processes.iter_mut().for_each(Process::close_input);
+    let printed: Vec<_> = processes.into_iter().map(Process::end).collect();
+    all_equal(&printed, &tenant.current_token().expect("a token"));
+    assert_eq!(tenant.requests(), 2);
+}
+
+#[test]
+fn documented_permissions_are_enough() {
+    if !installed() {
+        return;
+    }
+    let page = include_str!("../docs/store.md");
+    let (_, line) = page.split_once("ACL SETUSER app ").expect("the line in docs/store.md");
+    let rules: Vec<&str> = line.lines().next().expect("a line").split(' ').collect();
+    let (tenant, server) = (Tenant::builder().fresh_token_every_time().start(), plain());
+    let acl = [&["ACL", "SETUSER", "app"], &rules[..]].concat();
+    assert_eq!(cli(server.port(), &acl), "OK");
+    let store = format!("redis://app:password@127.0.0.1:{}", server.port());
+    let application = Application { tenant: &tenant, store };
+    let printed = application.run(&["get", "reject", "get", "stats", "error"]);
+    assert_eq!(printed[2..], ["attempts 2, hits 0, failures 0", "none"]);
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
+}
+
+#[test]
+fn refusals_cost_no_token_and_say_what_to_do() {
+    if !installed() {
+        return;
+    }
+    let tenant = Tenant::start();
+    let server = redis(|_, _| vec!["--requirepass".into(), "right".into()]);
+    for (user, why) in [("", "NOAUTH"), (":wrong@", "WRONGPASS"), ("nobody:x@", "WRONGPASS")] {
+        let store = format!("redis://{user}127.0.0.1:{}", server.port());
+        let application = Application { tenant: &tenant, store };
+        let printed = application.run(&["get", "stats", "error"]);
+        assert_eq!(printed[1], "attempts 1, hits 0, failures 1");
+        assert!(
+            printed[2].contains(why) && printed[2].contains("user and password"),
+            "{printed:?}"
+        );
+        assert!(!printed[2].contains("wrong"), "{printed:?}");
+    }
+    let store = format!("redis://:right@127.0.0.1:{}/3", server.port());
+    let application = Application { tenant: &tenant, store };
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_REQUEST);
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
+}
+
+#[test]
+fn full_server_costs_no_token() {
+    if !installed() {
+        return;
+    }
+    let tenant = Tenant::start();
+    let server = redis(|_, _| vec!["--maxmemory".into(), "1".into()]);
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    let printed = application.run(&["get", "stats", "error"]);
+    assert_eq!(printed[1], "attempts 1, hits 0, failures 1");
+    assert!(printed[2].contains("OOM"), "{printed:?}");
+}
+
+#[test]
+fn tls_trusts_the_ca_file() {
+    if !installed() {
+        return;
+    }
+    let tenant = Tenant::start();
+    let ca = Ca::new();
+    let identity = ca.server(&["localhost"]);
+    let server = redis(|folder, port| {
+        let (certificate, key) = identity.write(folder, "redis");
+        let text = |path: std::path::PathBuf| path.display().to_string();
+        ["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([
+                "--tls-cert-file".into(),
+                text(certificate),
+                "--tls-key-file".into(),
+                text(key),
+            ])
+            .collect()
+    });
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let both = folder.path().join("ca.pem");
+    std::fs::write(&both, [tenant.ca_pem(), &ca.pem()].concat()).expect("written");
+    let store = format!("rediss://localhost:{}", server.port());
+    let application = Application { tenant: &tenant, store };
+    let mut command = application.command(&["get", "stats", "error"]);
+    let printed = Process::of(command.env("ONEACCESS_CA_FILE", &both)).end();
+    assert_eq!(printed[1..], [ONE_REQUEST, "none"]);
+    let printed = Process::of(command.env("ONEACCESS_CA_FILE", &both)).end();
+    assert_eq!(printed[1..], [ONE_HIT, "none"]);
+    // The tenant's CA alone does not vouch for this server.
+    let printed = application.run(&["get", "stats", "error"]);
+    assert_eq!(printed[1], "attempts 1, hits 0, failures 1");
+    assert!(printed[2].contains("certificate"), "{printed:?}");
+}
+
+#[test]
+fn unix_socket_works() {
+    if !installed() {
+        return;
+    }
+    let tenant = Tenant::start();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let socket = folder.path().join("redis.sock").display().to_string();
+    let _server = redis(|_, _| vec!["--unixsocket".into(), socket.clone()]);
+    let application = Application { tenant: &tenant, store: format!("redis+unix://{socket}?db=1") };
+    assert_eq!(application.run(&["get", "stats", "error"])[1..], [ONE_REQUEST, "none"]);
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
+}
+
+/// A server that treats each connection in this way. Returns its port, and counts its connections.
+fn misbehaving(
+    treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (count, treat) = (Arc::new(AtomicUsize::new(0)), Arc::new(treat));
+    let counted = count.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let treat = treat.clone();
+            thread::spawn(move || treat(stream));
+        }
+    });
+    (port, count)
+}
+
+/// Each fault costs a call at most 250 ms and no token, and the next calls nothing.
+#[test]
+fn faults_cost_a_quarter_of_a_second() {
+    let silent = |mut stream: TcpStream| stream.read_to_end(&mut Vec::new()).map(drop);
+    let drip = |mut stream: TcpStream| {
+        for byte in b"$1000000\r\n".iter().cycle() {
+            stream.write_all(&[*byte])?;
+            thread::sleep(ms(30));
+        }
+        Ok(())
+    };
+    let huge = |mut stream: TcpStream| {
+        stream.write_all(b"$100000000\r\n")?;
+        loop {
+            stream.write_all(&[b'x'; 4096])?;
+        }
+    };
+    let answer = |text: &'static [u8]| {
+        move |mut stream: TcpStream| {
+            stream.read_exact(&mut [0; 16])?;
+            stream.write_all(text)?;
+            thread::sleep(ms(2000));
+            Ok(())
+        }
+    };
+    let nested: &[u8] = Box::leak(b"*1\r\n".repeat(10_000).into_boxed_slice());
+    let servers = [
+        ("refused", (support::proxy::free_port(), Arc::default())),
+        ("closed", misbehaving(|_| Ok(()))),
+        ("silent", misbehaving(silent)),
+        ("dripping", misbehaving(drip)),
+        ("huge", misbehaving(huge)),
+        ("nested", misbehaving(answer(nested))),
+        ("a web page", misbehaving(answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"))),
+        ("loading", misbehaving(answer(b"-LOADING x\r\n-LOADING x\r\n"))),
+        ("read-only", misbehaving(answer(b"-READONLY x\r\n-READONLY x\r\n"))),
+        ("another type", misbehaving(answer(b":1\r\n:1\r\n"))),
+        ("moved to itself", misbehaving(answer(b"-MOVED 1 :1\r\n-MOVED 1 :1\r\n"))),
+    ];
+    for (name, (port, connections)) in servers {
+        let tenant = Tenant::builder().fresh_token_every_time().start();
+        let client = Client::new(&support::config(&tenant).store(&at(port))).expect("a client");
+        let (first, took) = timed(|| client.token());
+        let first = first.unwrap_or_else(|error| panic!("{name}: {error}"));
+        println!("{name}: {took:?}: {}", client.last_store_error().expect("a failure"));
+        assert!(took < ms(250 + 300), "{name}: {took:?}");
+        assert_eq!(client.stat(Stat::StoreFailures), 1, "{name}");
+        // For half a minute nobody asks again.
+        let visits = connections.load(Ordering::SeqCst);
+        client.reject(first.access_token());
+        let start = Instant::now();
+        assert_ne!(client.token().expect(name).access_token(), first.access_token());
+        assert!(start.elapsed() < Duration::from_secs(2), "{name}");
+        assert_eq!(connections.load(Ordering::SeqCst), visits, "{name}");
+        assert_eq!(client.stat(Stat::StoreFailures), 1, "{name}");
+    }
+}
+
+/// Little time: the server may take a quarter of it.
+#[test]
+fn deadlines_hold_with_a_silent_server() {
+    let (port, _) = misbehaving(|mut stream| stream.read_to_end(&mut Vec::new()).map(drop));
+    for limit in [ms(60), ms(300), ms(1000)] {
+        let tenant = Tenant::start();
+        let client = Client::new(&support::config(&tenant).store(&at(port))).expect("a client");
+        let (token, took) = timed(|| client.token_within(limit));
+        println!("{limit:?}: {took:?}");
+        assert!(took < limit + ms(300), "{took:?} of {limit:?}");
+        assert!(token.is_ok() || limit < ms(200), "{token:?}");
+    }
+}
+
+#[test]
+fn one_redirection_is_followed() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    let moved = format!("-MOVED 1 127.0.0.1:{}\r\n", server.port()).repeat(2);
+    let (port, _) = misbehaving(move |mut stream| {
+        stream.read_exact(&mut [0; 16])?;
+        stream.write_all(moved.as_bytes())
+    });
+    let application = Application { tenant: &tenant, store: at(port) };
+    assert_eq!(application.run(&["get", "stats", "error"])[1..], [ONE_REQUEST, "none"]);
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
+    assert!(cli(server.port(), &["KEYS", "*"]).starts_with("oneaccess:{"));
+}
+
+#[test]
+fn server_that_is_killed_meanwhile_costs_no_token() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    tenant.next(Answer::json(503, "{}").delayed(ms(800)));
+    let process = application.start(&["get", "stats"]);
+    until(|| tenant.requests() == 1);
+    drop(server);
+    let printed = process.end();
+    assert_eq!(printed[0], tenant.current_token().expect("a token"));
+    assert_eq!(printed[1], "attempts 2, hits 0, failures 1");
+}
