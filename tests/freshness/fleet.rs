@@ -106,6 +106,70 @@ fn hosts_with_stores_of_their_own_make_few_requests() {
     assert_eq!(errors(&world), 0);
 }
 
+/// One life of a fleet whose server repeats its token: requests, the most of them in 0.1 s, and errors.
+/// Each element of `stores` is the number of hosts that share one; none have a store if it is empty.
+fn one_life(
+    hosts: usize,
+    processes: usize,
+    stores: &[usize],
+    away: Option<(f64, f64)>,
+) -> [usize; 3] {
+    let mut world = World::seeded(1).with_life(1800.0);
+    world.server.reuses_token = true;
+    match stores {
+        [] => (0..hosts * processes).for_each(|_| world.add_client()),
+        _ => stores.iter().for_each(|hosts| world.add_clients_with_store(hosts * processes, 0.05)),
+    }
+    for client in 1..=hosts * processes {
+        world.crowd_of(client, 1, 30.0, 30.0);
+    }
+    // From the middle of one life to the middle of the next.
+    world.at(900.0);
+    let before = world.server.requests.len();
+    if let Some((from, to)) = away {
+        world.at(from).stores.iter_mut().for_each(|store| store.is_down = true);
+        world.at(to).stores.iter_mut().for_each(|store| store.is_down = false);
+    }
+    world.at(2700.0);
+    let times: Vec<f64> =
+        world.server.requests[before..].iter().map(|request| request.at).collect();
+    let within = |at: f64| times.iter().filter(|other| (at..at + 0.1).contains(*other)).count();
+    let peak = times.iter().map(|at| within(*at)).max().unwrap_or_default();
+    [times.len(), peak, errors(&world)]
+}
+
+/// The table of `docs/store.md`: `cargo test --release --lib table_of_a_fleet -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes; prints a table for docs/store.md"]
+fn table_of_a_fleet() {
+    let (hosts, processes) = (1000, 64);
+    let each = vec![1; hosts];
+    for (name, stores, away) in [
+        ("no store", &[][..], None),
+        ("a folder on each host", &each[..], None),
+        ("one server", &[hosts][..], None),
+        ("one server, away from 900 to 1400 s", &[hosts][..], Some((900.0, 1400.0))),
+        (
+            "one server, away from 1600 to 2200 s, over the expiry",
+            &[hosts][..],
+            Some((1600.0, 2200.0)),
+        ),
+    ] {
+        let [requests, peak, errors] = one_life(hosts, processes, stores, away);
+        println!("| {name} | {requests} | {peak} | {errors} |");
+    }
+}
+
+#[test]
+fn fleet_with_one_server_is_one_client() {
+    let [requests, _, errors] = one_life(20, 16, &[20], None);
+    assert!((1..=4).contains(&requests), "{requests} requests");
+    assert_eq!(errors, 0);
+    let [requests, _, errors] = one_life(20, 16, &[20], Some((1600.0, 2200.0)));
+    assert!(requests <= 20 * 16 * 3 + 4, "{requests} requests while the server is away");
+    assert_eq!(errors, 0);
+}
+
 #[test]
 fn killed_holder_costs_one_request() {
     let mut world = World::new();

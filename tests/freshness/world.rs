@@ -60,6 +60,7 @@ pub struct Store {
 
 struct Client {
     state: State,
+    actors: Vec<usize>,
     store: Option<usize>,
     invariants: Invariants,
     secret_file_changed: bool,
@@ -116,6 +117,7 @@ impl World {
         };
         self.clients.push(Client {
             state: State::new(self.expiry_margin, random, None),
+            actors: Vec::new(),
             store: None,
             invariants: Invariants::default(),
             secret_file_changed: false,

@@ -119,7 +119,9 @@ impl World {
             crowd,
             had_token: false,
         });
-        self.actors.len() - 1
+        let id = self.actors.len() - 1;
+        self.clients[client].actors.push(id);
+        id
     }
 
     pub fn begin(&mut self, id: usize, timeout: f64) {
@@ -291,9 +293,9 @@ impl World {
 
     /// All callers of this client that wait look again, as after a notification.
     pub fn wake(&mut self, client: usize) {
-        for id in 0..self.actors.len() {
-            let actor = &self.actors[id];
-            if actor.client == client && matches!(actor.doing, Doing::Asking) {
+        for index in 0..self.clients[client].actors.len() {
+            let id = self.clients[client].actors[index];
+            if matches!(self.actors[id].doing, Doing::Asking) {
                 self.later(id, Duration::ZERO);
             }
         }
