@@ -56,6 +56,7 @@ pub use token::Token;
 #[allow(missing_docs)]
 pub mod fuzzing {
     pub use crate::exchange::fuzz_answer as answer;
+    pub use crate::store::fuzz_replies as replies;
 
     pub fn endpoint(text: &str) -> Option<(String, u16)> {
         let endpoint = crate::endpoint::Endpoint::parse(text).ok()?;

@@ -345,3 +345,51 @@ fn server_that_is_killed_meanwhile_costs_no_token() {
     assert_eq!(printed[0], tenant.current_token().expect("a token"));
     assert_eq!(printed[1], "attempts 2, hits 0, failures 1");
 }
+
+/// Three nodes, each with a third of the keys: whichever is named, all processes meet at one.
+#[test]
+fn cluster_is_one_store() {
+    if !installed() {
+        return;
+    }
+    let tenant = Tenant::start();
+    let node = |_: &std::path::Path, _| {
+        let bus = support::proxy::free_port().to_string();
+        ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec()
+    };
+    let nodes = [redis(node), redis(node), redis(node)];
+    let mut create = std::process::Command::new("redis-cli");
+    create.args(["--cluster", "create", "--cluster-yes"]);
+    create.args(nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port())));
+    support::native::succeed(&mut create);
+    until(|| nodes.iter().all(|node| cli(node.port(), &["CLUSTER", "INFO"]).contains("state:ok")));
+    for (number, node) in nodes.iter().enumerate() {
+        let application = Application { tenant: &tenant, store: at(node.port()) };
+        let printed = application.run(&["get", "stats", "error"]);
+        let expected = if number == 0 { ONE_REQUEST } else { ONE_HIT };
+        assert_eq!(printed[1..], [expected, "none"], "node {number}");
+    }
+}
+
+/// The hosts of a fleet have clocks of their own.
+#[test]
+fn wrong_clocks_neither_lose_nor_prolong_a_token() {
+    if !installed() || !has("faketime", "faketime") {
+        return;
+    }
+    let (tenant, server) = (Tenant::builder().life(ms(60_000)).start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    application.run(&["get"]);
+    for offset in ["+300", "-300"] {
+        let command = application.command(&["get", "stats", "left"]);
+        let mut faked = std::process::Command::new("faketime");
+        faked.args(["-f", offset]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            value.map(|value| faked.env(name, value));
+        }
+        let printed = Process::of(&mut faked).end();
+        assert_eq!(printed[1], ONE_HIT, "{offset}");
+        let left: i64 = printed[2].parse().expect("milliseconds");
+        assert!((30_000..=60_000).contains(&left), "{offset}: {left} ms left");
+    }
+}

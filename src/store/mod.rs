@@ -24,6 +24,8 @@ pub(crate) use clocks::{Stamp, stamp};
 use entry::Age;
 pub(crate) use entry::{Entry, SharedFailure, SharedToken, is_shareable};
 use folder::Folder;
+#[cfg(fuzzing)]
+pub use redis::fuzz_replies;
 use seal::Seal;
 
 /// After a failure a server is left alone for so long, times 0.8 to 1.2.

@@ -362,6 +362,15 @@ fn read_replies(stream: &mut impl Read, count: usize) -> io::Result<Vec<OwnedFra
     Ok(replies)
 }
 
+/// For the fuzzer: what a server may send.
+#[cfg(fuzzing)]
+pub fn fuzz_replies(mut bytes: &[u8]) {
+    if let Ok(replies) = read_replies(&mut bytes, 2) {
+        assert!(replies.iter().all(|reply| !matches!(reply, OwnedFrame::Array(_))));
+        let _ = (moved(&replies), replies.iter().find_map(refusal));
+    }
+}
+
 /// The other node that a node of a cluster names: `MOVED 3999 127.0.0.1:6381`.
 fn moved(replies: &[OwnedFrame]) -> Option<(String, u16)> {
     replies.iter().find_map(|reply| match reply {

@@ -4,6 +4,7 @@
  * within=N the same, with a timeout of N milliseconds
  * reject   reports the last token as rejected (prints nothing)
  * stats    attempts, store hits, store failures
+ * left     for how many milliseconds the token is valid
  * error    the last store error, or "none"
  * forker   starts a thread that forks when standard input has a line: the child, which has all that
  *          this process has, sleeps for a minute; prints "forked" and the child's process id */
@@ -78,6 +79,8 @@ int main(int argc, char **argv)
                    oneaccess_client_stat(client, ONEACCESS_STAT_ATTEMPTS),
                    oneaccess_client_stat(client, ONEACCESS_STAT_STORE_HITS),
                    oneaccess_client_stat(client, ONEACCESS_STAT_STORE_FAILURES));
+        } else if (!strcmp(command, "left")) {
+            printf("%" PRId64 "\n", oneaccess_client_stat(client, ONEACCESS_STAT_TOKEN_REMAINING_MS));
         } else if (!strcmp(command, "error")) {
             error = oneaccess_client_get_last_store_error(client);
             printf("%s\n", error ? oneaccess_error_message(error) : "none");
