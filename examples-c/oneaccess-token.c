@@ -1,12 +1,10 @@
 /* oneaccess-token: prints an Authorization header for the management APIs of OneAccess. */
 #include <errno.h>
-#include <fcntl.h>
 #include <oneaccess.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { USAGE = 64, IO_ERROR = 74 }; /* as in sysexits.h; for errors of the library their kind */
 enum mode { HEADER, TOKEN, JSON, CHECK, HELP, VERSION, UNKNOWN };
@@ -74,9 +72,10 @@ static void report(const oneaccess_client *client, const oneaccess_error *error,
     oneaccess_error *unusable = oneaccess_client_get_last_store_error(client);
     if (unusable || !with_store)
         printf("store: %s\n", with_store ? oneaccess_error_message(unusable) : "off");
-    else if (oneaccess_error_kind(error) != ONEACCESS_ERROR_CONFIG) /* else it was not reached */
+    else
         puts(is_set("ONEACCESS_STORE") ? "store: usable" : "store: usable, in the user's cache folder");
     oneaccess_error_free(unusable);
+
     oneaccess_error *failure = oneaccess_client_get_last_error(client);
     int requested = oneaccess_client_stat(client, ONEACCESS_STAT_ATTEMPTS) > 0 && !failure;
     if (!error)
@@ -98,6 +97,7 @@ static int run(enum mode mode, int with_store)
     if (!error)
         error = oneaccess_client_get_token(client, &token);
     int status = oneaccess_error_kind(error);
+
     if (mode == CHECK)
         report(client, error, with_store);
     else if (error)
@@ -118,7 +118,7 @@ static int run(enum mode mode, int with_store)
 int main(int argc, char **argv)
 {
     enum mode mode = HEADER;
-    int with_store = 1, status = 0, file;
+    int with_store = 1, status = 0;
     for (int i = 1; i < argc; i++) {
         enum mode asked = TOKEN;
         while (asked < UNKNOWN && strcmp(argv[i], OPTIONS[asked]) != 0)
@@ -128,11 +128,8 @@ int main(int argc, char **argv)
         else
             mode = mode == HEADER ? asked : UNKNOWN;
     }
-    /* So that no file of the library takes the place of a standard stream that is closed. */
-    for (file = 0; file >= 0 && file <= STDERR_FILENO;)
-        file = open("/dev/null", O_RDONLY);
-    close(file);
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is reported like a full disk */
+
     if (mode == UNKNOWN) { /* without the argument: it could be a secret */
         fputs("oneaccess-token: unknown or conflicting options; try --help\n", stderr);
         return USAGE;
