@@ -1,4 +1,5 @@
-# make             builds the C library, shared and static, in target/capi
+# make             builds the C library, shared and static, and the program oneaccess-token, in
+#                  target/capi
 # make install     installs it in $(DESTDIR)$(PREFIX); default: /usr/local
 # make uninstall   removes the installed files; needs the same variables
 # make packages    builds a Python wheel, a Node package and a Ruby gem, with the library inside, in
@@ -7,6 +8,9 @@
 PREFIX     = /usr/local
 LIBDIR     = $(PREFIX)/lib
 INCLUDEDIR = $(PREFIX)/include
+BINDIR     = $(PREFIX)/bin
+MANDIR     = $(PREFIX)/share/man
+CFLAGS     = -O2
 CARGO      = cargo
 INSTALL    = install
 STRIP      = strip
@@ -30,7 +34,7 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDED
   -e 's|@VERSION@|$(version)|' -e 's|@MAJOR@|$(major)|' -e 's|@NATIVE@|$(native)|' \
   -e 's|@INCLUDE_FROM_CMAKE@|$(include_from_cmake)|'
 
-all: $(capi)/$(shared) $(capi)/liboneaccess.a
+all: $(capi)/$(shared) $(capi)/liboneaccess.a $(capi)/oneaccess-token
 
 $(capi)/$(shared): $(sources)
 	$(build) cdylib
@@ -44,13 +48,21 @@ $(capi)/liboneaccess.a: $(sources) | $(capi)/$(shared)
 	cp $(TARGET_DIR)/release/liboneaccess.a $@
 	$(STRIP) --strip-unneeded $@
 
+# With the static library, so that it runs wherever it is installed.
+$(capi)/oneaccess-token: examples-c/oneaccess-token.c include/oneaccess.h $(capi)/liboneaccess.a
+	$(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) -Iinclude $< $(capi)/liboneaccess.a $(LDFLAGS) $(native) -o $@
+	$(STRIP) $@
+
 install: all
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCLUDEDIR) $(pkgconfig) $(cmake)
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
 	$(INSTALL) -m 755 $(capi)/$(shared) $(DESTDIR)$(LIBDIR)
 	ln -sf $(shared) $(DESTDIR)$(LIBDIR)/liboneaccess.so.$(major)
 	ln -sf liboneaccess.so.$(major) $(DESTDIR)$(LIBDIR)/liboneaccess.so
 	$(INSTALL) -m 644 $(capi)/liboneaccess.a $(DESTDIR)$(LIBDIR)
 	$(INSTALL) -m 644 include/oneaccess.h $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 755 $(capi)/oneaccess-token $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 644 packaging/oneaccess-token.1 $(DESTDIR)$(MANDIR)/man1
 	$(fill) packaging/oneaccess.pc.in > $(pkgconfig)/oneaccess.pc
 	$(fill) packaging/oneaccess-config.cmake.in > $(cmake)/oneaccess-config.cmake
 	$(fill) packaging/oneaccess-config-version.cmake.in > $(cmake)/oneaccess-config-version.cmake
@@ -59,6 +71,7 @@ uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/liboneaccess.a $(DESTDIR)$(LIBDIR)/liboneaccess.so
 	rm -f $(DESTDIR)$(LIBDIR)/liboneaccess.so.$(major) $(DESTDIR)$(LIBDIR)/$(shared)
 	rm -f $(DESTDIR)$(INCLUDEDIR)/oneaccess.h $(pkgconfig)/oneaccess.pc
+	rm -f $(DESTDIR)$(BINDIR)/oneaccess-token $(DESTDIR)$(MANDIR)/man1/oneaccess-token.1
 	rm -rf $(cmake)
 
 packages = $(abspath $(TARGET_DIR)/packages)

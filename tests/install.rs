@@ -45,6 +45,7 @@ fn destdir_is_used_and_uninstall_removes_all_files() {
     assert_eq!(
         files_below(stage.path()),
         [
+            "usr/bin/oneaccess-token".to_owned(),
             "usr/include/oneaccess.h".to_owned(),
             format!("{lib}/cmake/oneaccess/oneaccess-config-version.cmake"),
             format!("{lib}/cmake/oneaccess/oneaccess-config.cmake"),
@@ -53,6 +54,7 @@ fn destdir_is_used_and_uninstall_removes_all_files() {
             format!("{lib}/liboneaccess.so.0"),
             format!("{lib}/liboneaccess.so.{version}"),
             format!("{lib}/pkgconfig/oneaccess.pc"),
+            "usr/share/man/man1/oneaccess-token.1".to_owned(),
         ]
     );
     let pc = std::fs::read_to_string(stage.path().join(lib).join("pkgconfig/oneaccess.pc"));
@@ -100,6 +102,15 @@ fn readme_install_commands_work() {
     prints_the_tenants_token(&mut user);
     assert!(home.path().join(".local/include/oneaccess.h").exists());
     std::fs::remove_file(root().join("token")).expect("the program");
+}
+
+#[test]
+fn installed_program_needs_no_library_path() {
+    if has("make", "make") {
+        let caches = TempDir::new().expect("a folder");
+        let mut program = Command::new(PREFIX.join("bin/oneaccess-token"));
+        prints_the_tenants_token(program.env("XDG_CACHE_HOME", caches.path()));
+    }
 }
 
 #[test]
@@ -283,6 +294,6 @@ fn packaged_crate_builds_from_a_read_only_source() {
     make.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
     succeed(&mut make);
     assert_eq!(files_below(&source), before);
-    assert_eq!(files_below(&folder.path().join("stage")).len(), 8);
+    assert_eq!(files_below(&folder.path().join("stage")).len(), 10);
     succeed(Command::new("chmod").args(["-R", "u+w"]).arg(&source));
 }
