@@ -50,7 +50,7 @@ install: all
 	ln -sf $(shared) $(DESTDIR)$(LIBDIR)/liboneaccess.so.$(major)
 	ln -sf liboneaccess.so.$(major) $(DESTDIR)$(LIBDIR)/liboneaccess.so
 	$(INSTALL) -m 644 $(capi)/liboneaccess.a $(DESTDIR)$(LIBDIR)
-	$(INSTALL) -m 644 include/oneaccess.h $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 644 include/oneaccess.h bindings/cpp/oneaccess.hpp $(DESTDIR)$(INCLUDEDIR)
 	$(fill) packaging/oneaccess.pc.in > $(pkgconfig)/oneaccess.pc
 	$(fill) packaging/oneaccess-config.cmake.in > $(cmake)/oneaccess-config.cmake
 	$(fill) packaging/oneaccess-config-version.cmake.in > $(cmake)/oneaccess-config-version.cmake
@@ -58,7 +58,8 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/liboneaccess.a $(DESTDIR)$(LIBDIR)/liboneaccess.so
 	rm -f $(DESTDIR)$(LIBDIR)/liboneaccess.so.$(major) $(DESTDIR)$(LIBDIR)/$(shared)
-	rm -f $(DESTDIR)$(INCLUDEDIR)/oneaccess.h $(pkgconfig)/oneaccess.pc
+	rm -f $(DESTDIR)$(INCLUDEDIR)/oneaccess.h $(DESTDIR)$(INCLUDEDIR)/oneaccess.hpp
+	rm -f $(pkgconfig)/oneaccess.pc
 	rm -rf $(cmake)
 
 packages = $(abspath $(TARGET_DIR)/packages)
