@@ -169,10 +169,13 @@ public:
             text_ = text;
     }
     Setting(std::string text) : text_(std::move(text)) {}
-    Setting(bool value) : text_(value ? "true" : "false") {}
-    template <class T, class = std::enable_if_t<std::is_integral_v<T>>>
-    Setting(T number) : text_(std::to_string(number))
+    template <class T, class = std::enable_if_t<std::is_integral_v<T>>> // bool is one of them
+    Setting(T value)
     {
+        if constexpr (std::is_same_v<T, bool>)
+            text_ = value ? "true" : "false";
+        else
+            text_ = std::to_string(value);
     }
     Setting(const std::filesystem::path &path)
     {
@@ -184,7 +187,7 @@ public:
 private:
     friend class Client;
     std::optional<std::string> text_;
-    Headers headers_;
+    std::optional<Headers> headers_;
 };
 
 // The settings of docs/settings.md, by name: {{"timeout_ms", 5000}, {"ca_file", "ca.pem"}}.
@@ -307,7 +310,12 @@ private:
             if (value.text_)
                 oneaccess_config_set(config.get(), detail::c_text("a setting", name),
                                      detail::c_text(name, *value.text_));
-            for (const auto &[header, text] : value.headers_)
+            if (!value.headers_)
+                continue;
+            if (name != "headers")
+                throw std::invalid_argument(name + " must be a text, a number, a bool or a path");
+            oneaccess_config_set(config.get(), "headers", nullptr); // not the environment's
+            for (const auto &[header, text] : *value.headers_)
                 oneaccess_config_add_header(config.get(), detail::c_text(name, header),
                                             detail::c_text(name, text));
         }

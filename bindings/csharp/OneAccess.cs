@@ -304,6 +304,8 @@ namespace OneAccess
         {
             if (name == "headers" && value is IEnumerable<KeyValuePair<string, string>> headers)
             {
+                byte[] setting = Library.Bytes("The name of a setting", name);
+                library.ConfigSet(config, setting, null); // forgets those of the environment
                 foreach (var header in headers)
                 {
                     library.ConfigAddHeader(

@@ -166,6 +166,10 @@ func set(config *C.oneaccess_config, name string, value any) error {
 	case nil:
 		return nil
 	case map[string]string:
+		if name != "headers" {
+			return fmt.Errorf("oneaccess: %s must be a string, an int or a bool, not %T", name, value)
+		}
+		C.oneaccess_config_set(config, cName, nil) // forgets those of the environment
 		for header, text := range value {
 			cHeader, err := cText(name, header)
 			if err != nil {

@@ -169,7 +169,9 @@ local function open(config, settings, done)
   config = ffi.gc(config, C.oneaccess_config_free) -- text() may raise an error
   for name, value in pairs(settings) do
     if name == "headers" and type(value) == "table" then
+      C.oneaccess_config_set(config, name, nil) -- forgets those of the environment
       for header, content in pairs(value) do
+        if type(header) ~= "string" then error("headers must be { name = value }", 3) end
         header, content = text(name, header, 3), text(name, content, 3)
         C.oneaccess_config_add_header(config, header, content)
       end

@@ -262,14 +262,23 @@ function set(config, settings) {
   for (const [name, value] of Object.entries(settings)) {
     if (value === null || value === undefined) continue;
     if (name === 'headers' && typeof value === 'object') {
-      const headers = Symbol.iterator in value ? value : Object.entries(value);
-      for (const [header, text] of headers) {
+      configSet(config, name, null); // forgets those of the environment
+      for (const [header, text] of pairs(name, value)) {
         configAddHeader(config, encode(name, header), encode(name, text));
       }
     } else {
       configSet(config, encode('the name of a setting', name), encode(name, value));
     }
   }
+}
+
+function pairs(name, value) {
+  const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(value));
+  const entries = Symbol.iterator in value ? [...value] : isPlain && Object.entries(value);
+  if (!entries || !entries.every(Array.isArray)) {
+    throw new TypeError(`${name} must be a string, an object or pairs of a name and a value`);
+  }
+  return entries;
 }
 
 function encode(name, value) {
@@ -284,6 +293,7 @@ function encode(name, value) {
   }
   const text = String(value);
   if (text.includes('\0')) throw new TypeError(`${name} must not contain a NUL character`);
+  if (/\p{Surrogate}/u.test(text)) throw new TypeError(`${name} is not valid Unicode`);
   return text;
 }
 

@@ -193,7 +193,11 @@ final class Client
     ): void {
         $library = Library::get();
         if ($name === 'headers' && is_array($value)) {
+            $library->oneaccess_config_set($config, 'headers', null); // not the environment's
             foreach ($value as $header => $text) {
+                if (is_int($header)) {
+                    throw new \TypeError('headers must be an array of name => value');
+                }
                 $header = Library::text($name, $header);
                 $text = Library::text($name, $text);
                 $library->oneaccess_config_add_header($config, $header, $text);

@@ -10,6 +10,7 @@ import java.io.File;
 import java.io.IOException;
 import java.lang.ref.Cleaner;
 import java.math.BigInteger;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -124,6 +125,9 @@ public final class Client implements AutoCloseable {
         public Client build() {
             Pointer config = this.config.get();
             try {
+                if (!headers.isEmpty()) {
+                    C.oneaccess_config_set(config, "headers", null); // not the environment's
+                }
                 settings.forEach(
                         (name, value) -> {
                             if (value != null) {
@@ -372,6 +376,9 @@ public final class Client implements AutoCloseable {
     private static void check(String name, String text) {
         if (text != null && text.indexOf('\0') >= 0) {
             throw new IllegalArgumentException(name + " must not contain a NUL character");
+        }
+        if (text != null && !StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
+            throw new IllegalArgumentException(name + " is not valid Unicode");
         }
     }
 

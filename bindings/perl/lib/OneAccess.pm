@@ -130,6 +130,7 @@ sub _settings {
     for my $name (sort grep { defined $settings{$_} } keys %settings) {
         my $value = $settings{$name};
         if ($name eq 'headers' && ref $value eq 'HASH') {
+            push @calls, [\&OneAccess::C::config_set, $name, undef];    # not the environment's
             push @calls, map {
                 [\&OneAccess::C::config_add_header, _text($name, $_), _text($name, $value->{$_})]
             } sort keys %$value;
@@ -150,7 +151,7 @@ sub get_token {
     }
     else {
         croak 'timeout must be a number of seconds' unless looks_like_number($timeout);
-        my $timeout_ms = ceil($timeout * 1000);
+        my $timeout_ms = $timeout < 86_400 ? ceil($timeout * 1000) : 86_400_000;    # at most a day
         $error = OneAccess::C::client_get_token_within($self->_handle, $timeout_ms, \$token);
     }
     _check($error);

@@ -123,6 +123,7 @@ class Client:
         try:
             for name, value in settings.items():
                 if name == "headers" and isinstance(value, Mapping):
+                    _config_set(config, b"headers", None)  # forgets those of the environment
                     for header, text in value.items():
                         _config_add_header(config, _encode(name, header), _encode(name, text))
                 elif value is not None:
@@ -232,14 +233,18 @@ def _encode(name: str, value: Setting) -> bytes | None:
     elif not isinstance(value, (str, int, os.PathLike)):
         kind = type(value).__name__
         raise TypeError(f"{name} must be a str, an int, a bool or a path, not {kind}")
-    text = os.fsencode(value) if isinstance(value, os.PathLike) else str(value).encode()
+    if isinstance(value, os.PathLike):
+        text = os.fsencode(value)
+    else:
+        # The library refuses surrogates. A UnicodeEncodeError would show the text, perhaps a secret.
+        text = str(value).encode(errors="surrogatepass")
     if b"\0" in text:
         raise ValueError(f"{name} must not contain a NUL character")
     return text
 
 
 def _milliseconds(seconds: float) -> int:
-    return ceil(seconds * 1000)
+    return ceil(min(seconds, 86_400) * 1000)  # the library counts more than a day as a day
 
 
 def _take_token(token: c_void_p | int) -> Token:

@@ -140,7 +140,7 @@ module OneAccess
             if timeout.nil?
               Library.oneaccess_client_get_token(@handle, token)
             else
-              milliseconds = (timeout * 1000).ceil
+              milliseconds = ([timeout, 86_400].min * 1000).ceil # the library's limit is a day
               Library.oneaccess_client_get_token_within(@handle, milliseconds, token)
             end
           end
@@ -211,12 +211,14 @@ module OneAccess
 
     def set(config, name, value)
       if name == :headers && value.is_a?(Hash)
+        Library.oneaccess_config_set(config, "headers", nil) # forgets those of the environment
         value.each do |header, text|
           header = Library.text(name, header)
           Library.oneaccess_config_add_header(config, header, Library.text(name, text))
         end
       elsif !value.nil?
-        Library.oneaccess_config_set(config, name.to_s, Library.text(name, value))
+        setting = Library.text("a setting", name)
+        Library.oneaccess_config_set(config, setting, Library.text(name, value))
       end
     end
   end
