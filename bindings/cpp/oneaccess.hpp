@@ -54,8 +54,8 @@ inline const char *c_text(const std::string &name, const std::string &text)
 
 } // namespace detail
 
-// What failed. The library's README says what to do about each. Newer versions of the library can
-// return other numbers.
+// What failed. The library's README says what to do about each kind. Newer versions of the library
+// can return other numbers.
 enum class Kind : std::int32_t {
     argument = ONEACCESS_ERROR_ARGUMENT,
     config = ONEACCESS_ERROR_CONFIG,
@@ -71,7 +71,7 @@ enum class Kind : std::int32_t {
     internal = ONEACCESS_ERROR_INTERNAL,
 };
 
-// A call failed. what() is one line; it names what to do and contains no secret.
+// A call failed. what() is one line that says what to do; it contains no secret.
 class Error : public std::runtime_error {
 public:
     // Takes ownership of `error`.
@@ -91,10 +91,10 @@ public:
         return detail::optional_text(oneaccess_error_vendor_code(error_.get()));
     }
 
-    // May succeed later without any change.
+    // Whether the call may succeed later without any change.
     bool is_retryable() const noexcept { return oneaccess_error_is_retryable(error_.get()) != 0; }
 
-    // Comes from an earlier request: this call sent none.
+    // Whether it comes from an earlier request; this call sent none.
     bool is_remembered() const noexcept { return oneaccess_error_is_remembered(error_.get()) != 0; }
 
     std::chrono::system_clock::time_point occurred_at() const noexcept
@@ -146,7 +146,7 @@ public:
         return detail::optional_text(oneaccess_token_id_token(token_.get()));
     }
 
-    // For display: the client decides when to refresh.
+    // For display only: the client decides when to refresh the token.
     std::chrono::system_clock::time_point expires_at() const
     {
         return detail::unix_time(oneaccess_token_expires_at(token_.get()));
@@ -203,7 +203,7 @@ struct Statistics {
 // their calls. On Linux a forked child can continue to use it.
 class Client {
 public:
-    // An empty `client_secret` is none, for the setting client_secret_file.
+    // With the setting client_secret_file, pass an empty `client_secret`.
     Client(const std::string &endpoint, const std::string &client_id,
            const std::string &client_secret, const Settings &settings = {})
     {
@@ -215,7 +215,7 @@ public:
              settings);
     }
 
-    // Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
+    // Reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
     // the environment; `settings` take precedence.
     static Client from_env(const Settings &settings = {})
     {
@@ -314,7 +314,8 @@ private:
                 continue;
             if (name != "headers")
                 throw std::invalid_argument(name + " must be a text, a number, a bool or a path");
-            oneaccess_config_set(config.get(), "headers", nullptr); // not the environment's
+            // Removes those from the environment.
+            oneaccess_config_set(config.get(), "headers", nullptr);
             for (const auto &[header, text] : *value.headers_)
                 oneaccess_config_add_header(config.get(), detail::c_text(name, header),
                                             detail::c_text(name, text));
