@@ -56,7 +56,7 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * A client with exactly these credentials: takes nothing from the environment.
+     * A client with these credentials. Reads no ONEACCESS_ variables.
      *
      * @param clientSecret null if the setting client_secret_file is set
      */
@@ -68,7 +68,7 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * A client that takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all
+     * A client that reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all
      * settings from the environment. Settings of the builder take precedence.
      */
     public static Builder fromEnv() {
@@ -94,7 +94,7 @@ public final class Client implements AutoCloseable {
          * Sets one of the settings of docs/settings.md, by its name there.
          *
          * @param value a String, whole number, Boolean, Path or File, or for {@code headers} a Map;
-         *     null leaves the setting at its default
+         *     null is the same as leaving it out
          * @throws IllegalArgumentException if the value is of another type, or contains a NUL
          *     character
          */
@@ -126,7 +126,8 @@ public final class Client implements AutoCloseable {
             Pointer config = this.config.get();
             try {
                 if (!headers.isEmpty()) {
-                    C.oneaccess_config_set(config, "headers", null); // not the environment's
+                    // Removes those from the environment.
+                    C.oneaccess_config_set(config, "headers", null);
                 }
                 settings.forEach(
                         (name, value) -> {
