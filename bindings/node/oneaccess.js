@@ -189,7 +189,7 @@ class Client {
     if (!state.refresh) {
       const done = () => (this.#state.refresh = null);
       state.refresh = request(state.handle).finally(done);
-      state.refresh.catch(() => {}); // perhaps nobody waits: then lastError() tells
+      state.refresh.catch(() => {}); // if no caller waits, lastError() has the error
     }
     return state.refresh;
   }
@@ -262,7 +262,7 @@ function set(config, settings) {
   for (const [name, value] of Object.entries(settings)) {
     if (value === null || value === undefined) continue;
     if (name === 'headers' && typeof value === 'object') {
-      configSet(config, name, null); // forgets those of the environment
+      configSet(config, name, null); // removes those from the environment
       for (const [header, text] of pairs(name, value)) {
         configAddHeader(config, encode(name, header), encode(name, text));
       }
@@ -340,7 +340,7 @@ function load() {
     // A request takes 50 KiB of stack, 130 with a debug build of the library. koffi has 128.
     koffi.config({ async_stack_size: 1 << 20 });
   } catch {
-    // Too late: something else has loaded a library through koffi. A release build runs anyway.
+    // Another package has loaded a library through koffi already. A release build needs no more.
   }
   const names = { darwin: 'liboneaccess.0.dylib', win32: 'oneaccess.dll' };
   const name = names[process.platform] ?? 'liboneaccess.so.0';
