@@ -130,6 +130,7 @@ sub _settings {
     for my $name (sort grep { defined $settings{$_} } keys %settings) {
         my $value = $settings{$name};
         if ($name eq 'headers' && ref $value eq 'HASH') {
+
             # Removes those from the environment first.
             push @calls, [\&OneAccess::C::config_set, $name, undef];
             push @calls, map {
