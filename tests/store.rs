@@ -713,6 +713,46 @@ fn close_ends_the_wait_for_another_process() {
     holder.signal(libc::SIGKILL);
 }
 
+/// What the request of a new secret brings is not sealed under the old one, though the refresh began
+/// with that.
+#[test]
+fn secret_that_changes_meanwhile_is_not_mixed_up() {
+    let old = "the old secret of this application";
+    for from_file in [false, true] {
+        let tenant = Tenant::builder().client_secret(old).start();
+        let application = Application::new(&tenant);
+        tenant.next(Answer::Hang);
+        let holder = application.start(&["get"]);
+        until(|| tenant.requests() == 1);
+        let path = application.folder.path().join("secret");
+        fs::write(&path, old).expect("a file");
+        let mut config =
+            support::config(&tenant).store(&format!("file:{}", application.store().display()));
+        if from_file {
+            config = config.client_secret_file(&path);
+        }
+        let client = oneaccess::Client::new(&config).expect("a client");
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| client.token());
+            std::thread::sleep(ms(300));
+            tenant.set_client_secret("the new one");
+            match from_file {
+                true => fs::write(&path, "the new one").expect("written"),
+                false => client.set_client_secret("the new one").expect("a secret"),
+            }
+            holder.signal(libc::SIGKILL);
+            call.join().expect("no panic").expect("a token");
+        });
+        assert_eq!(tenant.requests(), 2);
+        let printed = application.run(&["get", "stats"]);
+        assert!(!printed[0].contains("error 7 "), "with the new secret: {printed:?}");
+        let mut command = application.command(&["get", "stats"]);
+        let printed = Process::of(command.env("ONEACCESS_CLIENT_SECRET", old)).end();
+        assert!(printed[0].starts_with("error 7 "), "from file: {from_file}: {printed:?}");
+        assert_eq!(printed[1], ONE_REQUEST);
+    }
+}
+
 #[test]
 fn documentation_quotes_real_messages() {
     let root = support::native::root();

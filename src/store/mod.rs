@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::os;
@@ -52,9 +54,10 @@ pub(crate) struct Store {
     last_error: Mutex<Option<Error>>,
 }
 
-/// The store during one refresh, under the current client secret. Dropping it releases its lock.
+/// The store during one refresh, under one client secret. Dropping it releases its lock.
 pub(crate) struct Visit<'a> {
     store: &'a Store,
+    secret: Zeroizing<String>,
     folder: Folder,
     seal: Seal,
     held: Option<HeldLock>,
@@ -85,14 +88,15 @@ impl Store {
     }
 
     /// `None` if the store cannot be used.
-    pub fn visit(&self, secret: &str) -> Option<Visit<'_>> {
+    pub fn visit(&self, secret: Zeroizing<String>) -> Option<Visit<'_>> {
         let folder = match &self.config.store {
             StoreSetting::None => return None,
             StoreSetting::DefaultFolder => Folder::open_default(),
             StoreSetting::Folder(path) => Folder::open(path),
         };
         let folder = self.checked(folder)?;
-        Some(Visit { store: self, folder, seal: Seal::new(&self.config, secret), held: None })
+        let seal = Seal::new(&self.config, &secret);
+        Some(Visit { store: self, secret, folder, seal, held: None })
     }
 
     pub fn failures(&self) -> u64 {
@@ -121,6 +125,10 @@ impl Store {
 }
 
 impl Visit<'_> {
+    pub fn is_for(&self, secret: &str) -> bool {
+        *self.secret == secret
+    }
+
     /// What another process has left here for this one.
     pub fn look(&self) -> Option<Entry> {
         let sealed = self.store.checked(self.folder.read(&self.seal.name))??;

@@ -169,6 +169,18 @@ fn stale_token_is_given_after_three_seconds() {
     world.finish(first).got(2).after(9.0);
 }
 
+#[test]
+fn shared_denial_of_an_old_secret_does_not_count() {
+    let mut world = World::new().with_exchange_time(1.0);
+    world.add_clients_with_store(2, 0.02);
+    world.server.next([Denying]);
+    let first = world.start_for(1, 30.0);
+    let second = world.at(0.5).start_for(2, 30.0);
+    world.at(0.7).change_secret_of(2);
+    world.finish(first).failed(ErrorKind::Denied);
+    world.finish(second).got(1);
+}
+
 /// Whatever happens, the invariants hold for each client, and all recover.
 fn random_run(seed: u64) {
     let mut rng = Rng(!seed);

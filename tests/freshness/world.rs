@@ -213,9 +213,13 @@ impl World {
 
     /// The user gives the client another secret.
     pub fn change_secret(&mut self) -> &mut World {
-        self.clients[0].state.secret_changed();
-        self.clients[0].invariants.secret_changed();
-        self.wake(0);
+        self.change_secret_of(0)
+    }
+
+    pub fn change_secret_of(&mut self, client: usize) -> &mut World {
+        self.clients[client].state.secret_changed();
+        self.clients[client].invariants.secret_changed();
+        self.wake(client);
         self
     }
 
