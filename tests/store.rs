@@ -391,6 +391,20 @@ fn damaged_entry_is_replaced() {
     }
 }
 
+#[test]
+fn refresh_that_waits_notes_one_failure() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    application.run(&["get"]);
+    fs::write(application.entry(), "garbage").expect("written");
+    tenant.next(Answer::Hang);
+    let holder = application.start(&["get"]);
+    until(|| tenant.requests() == 2);
+    let printed = application.run(&["within=1000", "stats"]);
+    assert_eq!(printed[1], "attempts 1, hits 0, failures 1");
+    holder.signal(libc::SIGKILL);
+}
+
 /// Whatever `spoil` does to the folder or the entry, a process gets its token with a request of its
 /// own, soon, and says what is wrong with the store.
 #[track_caller]
