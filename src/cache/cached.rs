@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backoff::Rejections;
 use crate::os::{Now, Random};
 use crate::store::{SharedToken, Stamp, stamp};
 use crate::token::{Grant, Token};
@@ -105,7 +106,7 @@ impl CachedToken {
     }
 
     /// For the shared store.
-    pub(super) fn to_share(&self, exchange_time: Duration) -> SharedToken {
+    pub(super) fn to_share(&self, exchange_time: Duration, rejections: &Rejections) -> SharedToken {
         SharedToken {
             token: Token::clone(&self.token),
             life: self.life,
@@ -116,6 +117,8 @@ impl CachedToken {
             wait_after_expiry: self.wait_after_expiry,
             repeated: self.repeated,
             exchange_time,
+            rejections_ignored_until: rejections.ignored_until,
+            rejections: rejections.in_a_row,
         }
     }
 

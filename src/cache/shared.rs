@@ -37,8 +37,9 @@ impl State {
             entry.token.as_ref().map(|shared| CachedToken::shared(shared, self.expiry_margin));
         let token = token.filter(|token| !token.is_expired(now) && self.is_newer(token));
         let usable = token.as_ref().is_some_and(|token| token.usable_for(now).is_some());
-        if let Some(token) = token {
+        if let Some((token, shared)) = token.zip(entry.token.as_ref()) {
             self.replace_cached(now, token);
+            self.rejections.take_over(shared.rejections_ignored_until, shared.rejections);
         }
         let failure = entry.failure.as_ref().filter(|_| !is_of_old_secret);
         if let Some(failure) = failure {
@@ -156,6 +157,9 @@ impl State {
             };
             SharedFailure::new(error, until, in_a_row).filter(|failure| now.boot < failure.until)
         });
-        Entry { token: token.map(|cached| cached.to_share(self.pace.last_exchange)), failure }
+        Entry {
+            token: token.map(|cached| cached.to_share(self.pace.last_exchange, &self.rejections)),
+            failure,
+        }
     }
 }

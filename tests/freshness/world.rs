@@ -207,8 +207,12 @@ impl World {
 
     /// The API rejected this token. Returns whether that made the cached token stale.
     pub fn reject(&mut self, token: usize) -> bool {
+        self.reject_of(0, token)
+    }
+
+    pub fn reject_of(&mut self, client: usize, token: usize) -> bool {
         let now = self.now();
-        self.state().reject(now, &format!("token-{token}"))
+        self.clients[client].state.reject(now, &format!("token-{token}"))
     }
 
     /// The user gives the client another secret.
