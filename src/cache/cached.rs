@@ -102,7 +102,7 @@ impl CachedToken {
             repeated: false,
             rejected: false,
         };
-        if shared.repeated { cached.as_repeated() } else { cached }
+        if shared.repeated { cached.into_repeated() } else { cached }
     }
 
     /// For the shared store.
@@ -124,7 +124,7 @@ impl CachedToken {
 
     /// Such a server hands out one token until that has expired, and an early refresh is useless: so
     /// there is no refresh window, and the margin is small.
-    fn as_repeated(mut self) -> CachedToken {
+    fn into_repeated(mut self) -> CachedToken {
         self.expiry_margin = SAME_TOKEN_MARGIN;
         self.refresh_window = Duration::ZERO;
         self.repeated = true;
@@ -133,7 +133,7 @@ impl CachedToken {
 
     /// The cached token, which another answer contained again: `new`.
     pub(super) fn received_again(&self, new: CachedToken) -> CachedToken {
-        let mut new = new.as_repeated();
+        let mut new = new.into_repeated();
         // Of two expiries that differ by rounding the later one counts: truncation makes them
         // early.
         let later = self.expiry.boot.saturating_sub(new.expiry.boot);
