@@ -229,6 +229,17 @@ fn stopped_holder_costs_one_request() {
     holder.signal(libc::SIGKILL);
 }
 
+/// Leases of 3 s, since no exchange time is known: the second lock is taken after 4 s, and overdue after
+/// 8 s.
+#[test]
+fn slow_endpoint_gets_two_requests() {
+    let tenant = Tenant::builder().delay(ms(9000)).start();
+    let application = Application::new(&tenant);
+    let printed = application.run_together(8, &["get"]);
+    all_equal(&printed, &tenant.current_token().expect("a token"));
+    assert_eq!(tenant.requests(), 2);
+}
+
 #[test]
 fn little_time_is_kept_beside_a_stopped_holder() {
     let tenant = Tenant::start();

@@ -21,8 +21,6 @@ pub(super) enum Lock {
     Held(HeldLock),
     /// By another process, for this much longer, if that is known.
     Busy(Option<Duration>),
-    /// Both locks are held by processes that are overdue.
-    Unavailable,
 }
 
 /// Dropping it releases the lock.
@@ -119,7 +117,8 @@ impl Folder {
                 lease => return Ok(Lock::Busy(lease.map(|(left, _)| left))),
             }
         }
-        Ok(Lock::Unavailable)
+        // Both holders are overdue: perhaps the endpoint is slow, and one of them has a token soon.
+        Ok(Lock::Busy(None))
     }
 }
 

@@ -159,7 +159,7 @@ impl Visit<'_> {
                 Turn::Ours
             }
             Some(Lock::Busy(left)) => Turn::Others(left),
-            Some(Lock::Unavailable) | None => Turn::Nobodys,
+            None => Turn::Nobodys,
         }
     }
 
