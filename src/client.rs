@@ -57,7 +57,7 @@ pub enum Stat {
     Denials,
     /// Refreshes that the shared store answered: another process had requested the token.
     StoreHits,
-    /// Failures of the shared store, each of which was skipped.
+    /// Refreshes in which the shared store could not be used, and was skipped.
     StoreFailures,
     /// Milliseconds since the cached token was requested; -1 without a token.
     TokenAgeMs,
