@@ -41,6 +41,9 @@ pub(crate) trait TokenSource {
     fn visit_store(&self) -> Option<Visit<'_>> {
         None
     }
+    /// Leaves there what the last request brought, unless that was made with another secret than the
+    /// visit: they may not know the new one.
+    fn leave_in_store(&self, _: &Visit, _: &Entry) {}
 }
 
 /// A token from the cache. While it is fresh, a thread may use it again without asking the cache.
@@ -126,8 +129,8 @@ impl Cache {
         let shareable = self.make_requests(caller, source);
         self.changed.notify_all();
         if let Some(visit) = visit.filter(|_| shareable) {
-            let entry = self.lock().to_share(os::now(), caller);
-            let _ = catch_panic(|| entry.map(|entry| visit.save(&entry)));
+            let entry = self.lock().to_share(os::now());
+            let _ = catch_panic(|| source.leave_in_store(&visit, &entry));
         }
     }
 

@@ -1,27 +1,26 @@
 //! The shared store in a folder: for each entry a file, and two lock files, which are never deleted.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::clocks::{decode_lease, encode_lease};
-use crate::os::file_lock::{self, FileLock};
+use crate::os::{FileLock, PrivateFolder};
 
 /// A longer file is not one of ours.
 const MAX_ENTRY_BYTES: u64 = 64 << 10;
+/// A lease takes about 80.
+const MAX_LEASE_BYTES: u64 = 256;
 /// A holder that is this much over its lease is stopped, or was killed while a child of it lives.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-#[derive(Clone)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder(PrivateFolder);
 
 pub(super) enum Lock {
     Held(HeldLock),
     /// By another process, for this much longer, if that is known.
     Busy(Option<Duration>),
-    /// Both locks are held by processes that are overdue.
-    Unavailable,
 }
 
 /// Dropping it releases the lock.
@@ -41,39 +40,29 @@ impl Drop for HeldLock {
 impl Folder {
     /// The folder of this path, which is made if only its last part is missing.
     pub fn open(path: &Path) -> io::Result<Folder> {
-        if let Err(error) = path.metadata() {
-            match error.kind() {
-                io::ErrorKind::NotFound => make(path, false)?,
-                _ => return Err(error),
-            }
-        }
-        Folder::checked(path)
+        Folder::open_or_make(path, false)
     }
 
     /// The folder of this user for caches.
     pub fn open_default() -> io::Result<Folder> {
         let path = default_path().ok_or_else(|| io::Error::other("the user has no home folder"))?;
-        if !path.exists() {
-            make(&path, true)?;
-        }
-        Folder::checked(&path)
+        Folder::open_or_make(&path, true)
     }
 
-    fn checked(path: &Path) -> io::Result<Folder> {
-        match file_lock::refusal(path)? {
-            Some(why) => Err(io::Error::other(why)),
-            None => Ok(Folder(path.to_owned())),
-        }
-    }
-
-    fn path(&self, name: &str, suffix: &str) -> PathBuf {
-        self.0.join(format!("{name}{suffix}"))
+    fn open_or_make(path: &Path, with_parents: bool) -> io::Result<Folder> {
+        let folder = match PrivateFolder::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(path, with_parents)?;
+                PrivateFolder::open(path)
+            }
+            folder => folder,
+        };
+        folder.map(Folder)
     }
 
     /// `None` if there is no such entry.
     pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let path = self.path(name, "");
-        let file = match file_lock::private(OpenOptions::new().read(true), &path) {
+        let file = match self.0.open_file(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
@@ -91,19 +80,17 @@ impl Folder {
         if bytes.len() as u64 > MAX_ENTRY_BYTES {
             return Err(io::Error::other("the token is too long: the entry would exceed 64 KiB"));
         }
-        let new = self.path(name, held.new_suffix);
-        let mut options = OpenOptions::new();
-        let written = file_lock::private(options.write(true).create(true).truncate(true), &new)
-            .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| rename(&new, &self.path(name, "")));
+        let new = format!("{name}{}", held.new_suffix);
+        let written = self.0.replace_file(&new).and_then(|mut file| file.write_all(bytes));
+        let written = written.and_then(|()| self.0.rename(&new, name));
         if written.is_err() {
-            let _ = fs::remove_file(&new);
+            let _ = self.0.remove(&new);
         }
         written
     }
 
     pub fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(name, "")) {
+        match self.0.remove(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
@@ -113,20 +100,25 @@ impl Folder {
     /// is overdue.
     pub fn lock(&self, name: &str, boot_id: Option<&str>, lease: Duration) -> io::Result<Lock> {
         for (suffix, new_suffix) in [(".lock", ".new"), (".lock2", ".new2")] {
-            let path = self.path(name, suffix);
-            if let Some(lock) = FileLock::try_new(&path)? {
-                let mut file = lock.file();
-                file.set_len(0)?;
-                file.write_all(encode_lease(boot_id, lease).as_bytes())?;
-                return Ok(Lock::Held(HeldLock { lock, new_suffix }));
-            }
-            let holders = fs::read_to_string(&path).unwrap_or_default();
-            match decode_lease(boot_id, &holders) {
+            let holders = match self.0.lock(&format!("{name}{suffix}"))? {
+                Ok(lock) => {
+                    let mut file = lock.file();
+                    file.set_len(0)?;
+                    file.write_all(encode_lease(boot_id, lease).as_bytes())?;
+                    return Ok(Lock::Held(HeldLock { lock, new_suffix }));
+                }
+                Err(file) => file,
+            };
+            let mut text = String::new();
+            // What is not text is not a lease either.
+            let _ = holders.take(MAX_LEASE_BYTES).read_to_string(&mut text);
+            match decode_lease(boot_id, &text) {
                 Some((_, overdue)) if overdue >= OVERDUE => {}
                 lease => return Ok(Lock::Busy(lease.map(|(left, _)| left))),
             }
         }
-        Ok(Lock::Unavailable)
+        // Both holders are overdue: perhaps the endpoint is slow, and one of them has a token soon.
+        Ok(Lock::Busy(None))
     }
 }
 
@@ -139,32 +131,6 @@ fn make(folder: &Path, with_parents: bool) -> io::Result<()> {
         // By another process, just now.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
-    }
-}
-
-#[cfg(not(windows))]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)
-}
-
-/// Fails while another process has the file open; they have it for microseconds.
-#[cfg(windows)]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    const ACCESS_DENIED_OR_SHARING_VIOLATION: [i32; 3] = [5, 32, 33];
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match fs::rename(from, to) {
-            Err(error)
-                if error
-                    .raw_os_error()
-                    .is_some_and(|code| ACCESS_DENIED_OR_SHARING_VIOLATION.contains(&code))
-                    && pause <= Duration::from_millis(16) =>
-            {
-                std::thread::sleep(pause);
-                pause *= 2;
-            }
-            renamed => return renamed,
-        }
     }
 }
 

@@ -8,11 +8,14 @@ mod entry;
 mod folder;
 mod seal;
 
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -52,12 +55,14 @@ pub(crate) struct Store {
     last_error: Mutex<Option<Error>>,
 }
 
-/// The store during one refresh, under the current client secret. Dropping it releases its lock.
+/// The store during one refresh, under one client secret. Dropping it releases its lock.
 pub(crate) struct Visit<'a> {
     store: &'a Store,
+    secret: Zeroizing<String>,
     folder: Folder,
     seal: Seal,
     held: Option<HeldLock>,
+    has_failed: Cell<bool>,
 }
 
 /// Which process is to request a token.
@@ -85,14 +90,15 @@ impl Store {
     }
 
     /// `None` if the store cannot be used.
-    pub fn visit(&self, secret: &str) -> Option<Visit<'_>> {
+    pub fn visit(&self, secret: Zeroizing<String>) -> Option<Visit<'_>> {
         let folder = match &self.config.store {
             StoreSetting::None => return None,
             StoreSetting::DefaultFolder => Folder::open_default(),
             StoreSetting::Folder(path) => Folder::open(path),
         };
-        let folder = self.checked(folder)?;
-        Some(Visit { store: self, folder, seal: Seal::new(&self.config, secret), held: None })
+        let folder = folder.map_err(|error| self.note(&error)).ok()?;
+        let seal = Seal::new(&self.config, &secret);
+        Some(Visit { store: self, secret, folder, seal, held: None, has_failed: Cell::new(false) })
     }
 
     pub fn failures(&self) -> u64 {
@@ -101,10 +107,6 @@ impl Store {
 
     pub fn last_error(&self) -> Option<Error> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn checked<T>(&self, result: io::Result<T>) -> Option<T> {
-        result.map_err(|error| self.note(&error)).ok()
     }
 
     fn note(&self, why: &dyn std::fmt::Display) {
@@ -121,14 +123,29 @@ impl Store {
 }
 
 impl Visit<'_> {
+    pub fn is_for(&self, secret: &str) -> bool {
+        *self.secret == secret
+    }
+
+    fn checked<T>(&self, result: io::Result<T>) -> Option<T> {
+        result.map_err(|error| self.note(&error)).ok()
+    }
+
+    /// Only the first failure: while it waits for another process, a visit looks 20 times a second.
+    fn note(&self, why: &dyn std::fmt::Display) {
+        if !self.has_failed.replace(true) {
+            self.store.note(why);
+        }
+    }
+
     /// What another process has left here for this one.
     pub fn look(&self) -> Option<Entry> {
-        let sealed = self.store.checked(self.folder.read(&self.seal.name))??;
+        let sealed = self.checked(self.folder.read(&self.seal.name))??;
         let boot_id = self.store.boot_id.as_deref();
         let opened = self.seal.open(&sealed);
         let entry = opened.and_then(|json| Entry::decode(&json, boot_id, os::now()));
         if entry.is_none() {
-            self.store.note(&"its entry is damaged or from the future; it will be replaced");
+            self.note(&"its entry is damaged or from the future; it will be replaced");
         }
         entry
     }
@@ -136,13 +153,13 @@ impl Visit<'_> {
     /// `lease`: how long this process will probably need.
     pub fn lock(&mut self, lease: Duration) -> Turn {
         let boot_id = self.store.boot_id.as_deref();
-        match self.store.checked(self.folder.lock(&self.seal.name, boot_id, lease)) {
+        match self.checked(self.folder.lock(&self.seal.name, boot_id, lease)) {
             Some(Lock::Held(lock)) => {
                 self.held = Some(lock);
                 Turn::Ours
             }
             Some(Lock::Busy(left)) => Turn::Others(left),
-            Some(Lock::Unavailable) | None => Turn::Nobodys,
+            None => Turn::Nobodys,
         }
     }
 
@@ -152,14 +169,14 @@ impl Visit<'_> {
         let json = entry.encode(self.store.boot_id.as_deref(), os::now());
         let sealed = self.seal.close(json);
         if let Some(sealed) = sealed {
-            self.store.checked(self.folder.write(&self.seal.name, held, &sealed));
+            self.checked(self.folder.write(&self.seal.name, held, &sealed));
         }
     }
 
     /// Removes the entry; does nothing unless this process holds the lock.
     pub fn remove(&self) {
         if self.held.is_some() {
-            self.store.checked(self.folder.remove(&self.seal.name));
+            self.checked(self.folder.remove(&self.seal.name));
         }
     }
 }
