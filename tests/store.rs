@@ -229,6 +229,21 @@ fn stopped_holder_costs_one_request() {
     holder.signal(libc::SIGKILL);
 }
 
+/// What a holder that was stopped has to say then is of no use any more.
+#[test]
+fn late_failure_does_not_replace_a_newer_token() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    tenant.next(Answer::json(400, r#"{"error_code":"APP.0003"}"#).delayed(ms(300)));
+    let holder = application.start(&["get"]);
+    until(|| tenant.requests() == 1);
+    holder.signal(libc::SIGSTOP);
+    let token = application.run(&["within=20000"])[0].clone();
+    holder.signal(libc::SIGCONT);
+    assert!(holder.end()[0].starts_with("error 7 "), "the holder was denied");
+    assert_eq!(application.run(&["get", "stats"]), [token.as_str(), ONE_HIT]);
+}
+
 /// Leases of 3 s, since no exchange time is known: the second lock is taken after 4 s, and overdue after
 /// 8 s.
 #[test]

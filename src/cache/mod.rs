@@ -129,8 +129,11 @@ impl Cache {
         let shareable = self.make_requests(caller, source);
         self.changed.notify_all();
         if let Some(visit) = visit.filter(|_| shareable) {
-            let entry = self.lock().to_share(os::now());
-            let _ = catch_panic(|| source.leave_in_store(&visit, &entry));
+            let _ = catch_panic(|| {
+                let found = visit.look();
+                let entry = self.lock().to_share(os::now(), found.as_ref());
+                entry.map(|entry| source.leave_in_store(&visit, &entry))
+            });
         }
     }
 

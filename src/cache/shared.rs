@@ -142,8 +142,14 @@ impl State {
     }
 
     /// What to leave for other processes after a refresh: a valid token, and why none could be
-    /// requested, if it was the server that said so.
-    pub fn to_share(&self, now: Now) -> Entry {
+    /// requested, if it was the server that said so. `None` if there is a newer token: this process was
+    /// stopped for so long that another one took its turn.
+    pub fn to_share(&self, now: Now, found: Option<&Entry>) -> Option<Entry> {
+        let found = found.and_then(|entry| entry.token.as_ref());
+        let newer = found.map(|shared| CachedToken::shared(shared, self.expiry_margin));
+        if newer.is_some_and(|token| !token.is_expired(now) && self.is_newer(&token)) {
+            return None;
+        }
         let valid = |cached: &&CachedToken| !cached.is_rejected() && !cached.is_expired(now);
         let token = self.cached.as_ref().filter(valid);
         let usable_for = self.usable_for(now);
@@ -157,9 +163,9 @@ impl State {
             };
             SharedFailure::new(error, until, in_a_row).filter(|failure| now.boot < failure.until)
         });
-        Entry {
+        Some(Entry {
             token: token.map(|cached| cached.to_share(self.pace.last_exchange, &self.rejections)),
             failure,
-        }
+        })
     }
 }

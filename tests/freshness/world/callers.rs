@@ -232,7 +232,8 @@ impl World {
         if store.holder.take_if(|(holder, _)| *holder == id).is_some() {
             let shareable = answer.as_ref().err().is_none_or(|error| is_shareable(error.kind()));
             if shareable {
-                store.entry = Some(client.state.to_share(now));
+                let entry = client.state.to_share(now, store.entry.as_ref());
+                store.entry = entry.or(store.entry.take());
             }
         }
     }
