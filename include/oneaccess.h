@@ -263,9 +263,10 @@ oneaccess_config *oneaccess_config_new_from_env(void);
  *   Host, Authorization, Content-* and those that govern the connection. Default: none.
  * - store: Where the processes of an application share their token, so that they make one request
  *   together: `file:` and the absolute path of a folder, which is created if only its last part is
- *   missing; or `file`, for the folder oneaccess in the user's folder for caches ($XDG_CACHE_HOME
- *   or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%). What is stored is encrypted with the client
- *   secret. A store that cannot be used is skipped, never an error. Default: none.
+ *   missing; `file`, for the folder oneaccess in the user's folder for caches ($XDG_CACHE_HOME or
+ *   ~/.cache, ~/Library/Caches, %LOCALAPPDATA%); or redis://host:port/database (rediss:// for
+ *   TLS), a Redis or Valkey server. What is stored is encrypted with the client secret. A store
+ *   that cannot be used is skipped, never an error. Default: none.
  */
 void oneaccess_config_set(oneaccess_config *config,
                           const char *name,

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::os::{Coarse, PerProcess};
-use crate::store::{Store, Visit};
+use crate::store::{Entry, Store, Visit};
 use crate::thread_cache::ThreadCache;
 use crate::token::{Grant, Token};
 
@@ -57,7 +57,7 @@ pub enum Stat {
     Denials,
     /// Refreshes that the shared store answered: another process had requested the token.
     StoreHits,
-    /// Failures of the shared store, each of which was skipped.
+    /// Refreshes in which the shared store could not be used, and was skipped.
     StoreFailures,
     /// Milliseconds since the cached token was requested; -1 without a token.
     TokenAgeMs,
@@ -233,7 +233,13 @@ impl TokenSource for Engine {
     fn visit_store(&self, time: Duration) -> Option<Visit<'_>> {
         let store = self.store.as_ref()?;
         // Without a secret the request fails, and says why.
-        store.visit(&self.exchange.current_secret().ok()?, self.exchange.transport(), time)
+        store.visit(self.exchange.current_secret().ok()?, self.exchange.transport(), time)
+    }
+
+    fn leave_in_store(&self, visit: &mut Visit, entry: &Entry) {
+        if visit.is_for(&self.exchange.last_secret()) {
+            visit.save(entry);
+        }
     }
 }
 

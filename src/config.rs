@@ -247,7 +247,8 @@ impl Config {
 
     /// Where the processes of an application share their token: `file:/run/app`, a folder, which is
     /// created if only its last part is missing, or `file`, the folder `oneaccess` in the user's folder
-    /// for caches. Default: none. See `docs/store.md`.
+    /// for caches; or `redis://user:password@host`, a Redis or Valkey server (cargo feature `redis`).
+    /// Default: none. See `docs/store.md`.
     pub fn store(mut self, store: &str) -> Config {
         settings::set(&mut self, "store", "store", Some(store));
         self

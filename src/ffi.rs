@@ -185,9 +185,10 @@ pub extern "C" fn oneaccess_config_new_from_env() -> Option<Box<oneaccess_config
 ///   Host, Authorization, Content-* and those that govern the connection. Default: none.
 /// - store: Where the processes of an application share their token, so that they make one request
 ///   together: `file:` and the absolute path of a folder, which is created if only its last part is
-///   missing; or `file`, for the folder oneaccess in the user's folder for caches ($XDG_CACHE_HOME
-///   or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%). What is stored is encrypted with the client
-///   secret. A store that cannot be used is skipped, never an error. Default: none.
+///   missing; `file`, for the folder oneaccess in the user's folder for caches ($XDG_CACHE_HOME or
+///   ~/.cache, ~/Library/Caches, %LOCALAPPDATA%); or redis://host:port/database (rediss:// for
+///   TLS), a Redis or Valkey server. What is stored is encrypted with the client secret. A store
+///   that cannot be used is skipped, never an error. Default: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_config_set(
     config: Option<&mut oneaccess_config>,

@@ -25,6 +25,7 @@
 //! `capi` (default): the C ABI of `include/oneaccess.h`. Rust programs should set
 //! `default-features = false`: otherwise a shared library that depends on this crate exports the C
 //! functions too.
+//! `redis` (default): the shared store in a Redis or Valkey server.
 #![warn(missing_docs)]
 
 mod cache;

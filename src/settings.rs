@@ -134,10 +134,11 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         name: "store",
         doc: "Where the processes of an application share their token, so that they make one request \
               together: `file:` and the absolute path of a folder, which is created if only its last \
-              part is missing; or `file`, for the folder oneaccess in the user's folder for caches \
-              ($XDG_CACHE_HOME or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%). What is stored is \
-              encrypted with the client secret. A store that cannot be used is skipped, never an \
-              error. Default: none.",
+              part is missing; `file`, for the folder oneaccess in the user's folder for caches \
+              ($XDG_CACHE_HOME or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%); or \
+              redis://host:port/database (rediss:// for TLS), a Redis or Valkey \
+              server. What is stored is encrypted with the client secret. A store that cannot be \
+              used is skipped, never an error. Default: none.",
         set: |config, store| {
             config.store = match store {
                 Some(text) => StoreSetting::parse(text)?,

@@ -377,6 +377,39 @@ fn token_is_wiped_with_its_last_user() {
     }
 }
 
+/// Once with a request whose answer goes into the store, and then with what is found there.
+#[test]
+fn secret_and_token_are_wiped_with_a_store() {
+    let tenant = Tenant::builder().plain_http().start();
+    tenant.always(Answer::json(200, &token_body(&tenant, 0)));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    for number in 0..2 {
+        let mut found = Vec::new();
+        in_stopping_child(
+            || {
+                let mut command = with_masked_secret(&tenant);
+                command.env("STORE", format!("file:{}", folder.path().join("store").display()));
+                command
+            },
+            || {
+                let client =
+                    Client::new(&config_from_env().store(&variable("STORE"))).expect("a client");
+                let token = client.token().expect("a token");
+                stop();
+                drop((client, token));
+                stop();
+                use_clients(true, |config| config.store(&variable("STORE")));
+            },
+            |pid| {
+                let texts = token_texts(&tenant).into_iter().chain([tenant.client_secret()]);
+                found.push(texts.filter(|text| !places(pid, text).is_empty()).count());
+            },
+        );
+        assert_eq!(found, [3, 0, 0], "process {number}");
+        assert_eq!(tenant.requests(), 1);
+    }
+}
+
 #[test]
 fn echoed_secret_is_hidden_in_every_encoding() {
     let secret = "p+q/r=s&t'u\"v<w x-0123456789";

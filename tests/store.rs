@@ -8,7 +8,8 @@ mod support;
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
@@ -228,6 +229,32 @@ fn stopped_holder_costs_one_request() {
     holder.signal(libc::SIGKILL);
 }
 
+/// What a holder that was stopped has to say then is of no use any more.
+#[test]
+fn late_failure_does_not_replace_a_newer_token() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    tenant.next(Answer::json(400, r#"{"error_code":"APP.0003"}"#).delayed(ms(300)));
+    let holder = application.start(&["get"]);
+    until(|| tenant.requests() == 1);
+    holder.signal(libc::SIGSTOP);
+    let token = application.run(&["within=20000"])[0].clone();
+    holder.signal(libc::SIGCONT);
+    assert!(holder.end()[0].starts_with("error 7 "), "the holder was denied");
+    assert_eq!(application.run(&["get", "stats"]), [token.as_str(), ONE_HIT]);
+}
+
+/// Leases of 3 s, since no exchange time is known: the second lock is taken after 4 s, and overdue after
+/// 8 s.
+#[test]
+fn slow_endpoint_gets_two_requests() {
+    let tenant = Tenant::builder().delay(ms(9000)).start();
+    let application = Application::new(&tenant);
+    let printed = application.run_together(8, &["get"]);
+    all_equal(&printed, &tenant.current_token().expect("a token"));
+    assert_eq!(tenant.requests(), 2);
+}
+
 #[test]
 fn little_time_is_kept_beside_a_stopped_holder() {
     let tenant = Tenant::start();
@@ -390,6 +417,20 @@ fn damaged_entry_is_replaced() {
     }
 }
 
+#[test]
+fn refresh_that_waits_notes_one_failure() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    application.run(&["get"]);
+    fs::write(application.entry(), "garbage").expect("written");
+    tenant.next(Answer::Hang);
+    let holder = application.start(&["get"]);
+    until(|| tenant.requests() == 2);
+    let printed = application.run(&["within=1000", "stats"]);
+    assert_eq!(printed[1], "attempts 1, hits 0, failures 1");
+    holder.signal(libc::SIGKILL);
+}
+
 /// Whatever `spoil` does to the folder or the entry, a process gets its token with a request of its
 /// own, soon, and says what is wrong with the store.
 #[track_caller]
@@ -422,7 +463,7 @@ fn folder_that_is_missing_with_its_parent_is_refused() {
 
 #[test]
 fn file_instead_of_the_folder_is_refused() {
-    spoiled("it is not a folder", |folder, _| {
+    spoiled("Not a directory", |folder, _| {
         fs::remove_dir_all(folder).expect("removed");
         fs::write(folder, "").expect("a file");
     });
@@ -479,6 +520,89 @@ fn is_root(why: &str) -> bool {
         skip(&format!("needs root {why}"));
     }
     is_root
+}
+
+/// As root, with a folder that belongs to another user.
+fn folder_of_another_user(application: &Application) -> u32 {
+    const OWNER: u32 = 12345;
+    fs::create_dir(application.store()).expect("a folder");
+    fs::set_permissions(application.store(), fs::Permissions::from_mode(0o700)).expect("chmod");
+    std::os::unix::fs::chown(application.store(), Some(OWNER), None).expect("chown");
+    OWNER
+}
+
+#[test]
+fn what_root_writes_belongs_to_the_folders_owner() {
+    if !is_root("to have a folder of another user") {
+        return;
+    }
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    let owner = folder_of_another_user(&application);
+    assert_eq!(application.run(&["get", "error"])[1], "none");
+    assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
+    let files = fs::read_dir(application.store()).expect("the folder");
+    let owners: Vec<u32> = files.map(|file| file.unwrap().metadata().unwrap().uid()).collect();
+    assert_eq!(owners, [owner, owner], "the entry and its lock");
+}
+
+/// The folder's owner gives root a file that is not his under the name of one of ours.
+#[test]
+fn root_touches_no_file_of_its_own_in_anothers_folder() {
+    if !is_root("to have a folder of another user") {
+        return;
+    }
+    for extension in ["", "lock", "new"] {
+        let tenant = Tenant::start();
+        let application = Application::new(&tenant);
+        let owner = folder_of_another_user(&application);
+        let token = application.run(&["get"])[0].clone();
+        let entry = application.entry();
+        let victim = application.folder.path().join("victim");
+        fs::write(&victim, "root's").expect("a file");
+        let linked = entry.with_extension(extension);
+        fs::remove_file(&entry).expect("removed");
+        let _ = fs::remove_file(&linked);
+        fs::hard_link(&victim, &linked).expect("a link");
+        assert_eq!(application.run(&["get"])[0], token);
+        let found = victim.metadata().expect("the victim");
+        assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o644), "{extension:?}, {owner}");
+        assert_eq!(fs::read(&victim).expect("the victim"), b"root's", "{extension:?}");
+    }
+}
+
+/// Somebody holds the lock, and puts something else in the place of its file.
+#[test]
+fn lock_file_is_read_without_waiting_and_bounded() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    application.run(&["get"]);
+    let entry = application.entry();
+    fs::remove_file(&entry).expect("removed");
+    let path = entry.with_extension("lock");
+    let lock = fs::File::options().write(true).open(&path).expect("the lock");
+    lock.set_len(1 << 30).expect("a sparse file");
+    // SAFETY: a system call on an open descriptor.
+    assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }, 0);
+    let printed = application.run(&["within=1000", "stats", "error"]);
+    assert_eq!(printed[1..], [ONE_REQUEST, "none"]);
+}
+
+/// Writing beyond this limit would end the whole program with SIGXFSZ.
+#[test]
+fn process_that_may_write_no_files_is_not_killed() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    let command = application.command(&["get", "stats", "error"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 0; exec \"$@\"", "sh"]).arg(command.get_program());
+    limited.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        value.map(|value| limited.env(name, value));
+    }
+    let printed = Process::of(&mut limited).end();
+    assert!(printed[1].starts_with("attempts 1, hits 0, failures "), "{printed:?}");
+    assert!(printed[2].contains("ulimit -f"), "{printed:?}");
 }
 
 #[test]
@@ -626,6 +750,46 @@ fn close_ends_the_wait_for_another_process() {
     holder.signal(libc::SIGKILL);
 }
 
+/// What the request of a new secret brings is not sealed under the old one, though the refresh began
+/// with that.
+#[test]
+fn secret_that_changes_meanwhile_is_not_mixed_up() {
+    let old = "the old secret of this application";
+    for from_file in [false, true] {
+        let tenant = Tenant::builder().client_secret(old).start();
+        let application = Application::new(&tenant);
+        tenant.next(Answer::Hang);
+        let holder = application.start(&["get"]);
+        until(|| tenant.requests() == 1);
+        let path = application.folder.path().join("secret");
+        fs::write(&path, old).expect("a file");
+        let mut config =
+            support::config(&tenant).store(&format!("file:{}", application.store().display()));
+        if from_file {
+            config = config.client_secret_file(&path);
+        }
+        let client = oneaccess::Client::new(&config).expect("a client");
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| client.token());
+            std::thread::sleep(ms(300));
+            tenant.set_client_secret("the new one");
+            match from_file {
+                true => fs::write(&path, "the new one").expect("written"),
+                false => client.set_client_secret("the new one").expect("a secret"),
+            }
+            holder.signal(libc::SIGKILL);
+            call.join().expect("no panic").expect("a token");
+        });
+        assert_eq!(tenant.requests(), 2);
+        let printed = application.run(&["get", "stats"]);
+        assert!(!printed[0].contains("error 7 "), "with the new secret: {printed:?}");
+        let mut command = application.command(&["get", "stats"]);
+        let printed = Process::of(command.env("ONEACCESS_CLIENT_SECRET", old)).end();
+        assert!(printed[0].starts_with("error 7 "), "from file: {from_file}: {printed:?}");
+        assert_eq!(printed[1], ONE_REQUEST);
+    }
+}
+
 #[test]
 fn documentation_quotes_real_messages() {
     let root = support::native::root();
@@ -633,12 +797,18 @@ fn documentation_quotes_real_messages() {
     let (_, table) = page.split_once("| message (after").expect("a table");
     let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")).collect();
     assert!(rows.len() > 5, "{rows:?}");
-    let sources = ["src/os/file_lock.rs", "src/store/mod.rs", "src/store/folder.rs"];
+    let sources = [
+        "src/os/private_folder.rs",
+        "src/store/mod.rs",
+        "src/store/folder.rs",
+        "src/store/redis.rs",
+    ];
     let code: String =
         sources.map(|path| fs::read_to_string(root.join(path)).expect(path)).concat();
     for row in rows {
         let (message, _) = row.split_once('`').expect("a message");
-        let is_the_systems = message == "No such file or directory";
+        let systems = ["No such file or directory", "Connection refused"];
+        let is_the_systems = systems.contains(&message);
         assert!(is_the_systems || code.contains(message), "{message}");
     }
 }

@@ -13,6 +13,9 @@
 using namespace oneaccess;
 using namespace std::chrono_literals;
 
+static_assert(!std::is_constructible_v<Setting, double>);
+static_assert(!std::is_constructible_v<Setting, void *>);
+
 static const std::string endpoint = std::getenv("ONEACCESS_ENDPOINT");
 static const std::string id = std::getenv("ONEACCESS_CLIENT_ID");
 static const std::string secret = std::getenv("ONEACCESS_CLIENT_SECRET");
@@ -65,6 +68,10 @@ static void check_settings()
     check("bad value", bad.kind() == Kind::config);
     const std::string nul("a\0b", 3);
     check("NUL character", refused([&] { Client(endpoint, id, secret, {{"ca_file", nul}}); }));
+    const Headers headers{{"X", "1\r\nY: 2"}};
+    const Error line_break = not_made(endpoint, secret, {{"headers", headers}});
+    const bool wrong_name = refused([&] { Client(endpoint, id, secret, {{"proxy", headers}}); });
+    check("headers", line_break.kind() == Kind::argument && wrong_name);
 }
 
 static void check_tokens(const Client &client)
@@ -155,6 +162,7 @@ int main()
     client.close();
     const bool closed = !client.cached_token() && !client.refresh_in();
     check("closed", closed && failure([&] { client.get_token(); }).kind() == Kind::closed);
-    const auto from_env = Client::from_env({{"timeout_ms", 20'000}});
+    const auto from_env = Client::from_env(
+        {{"timeout_ms", 20'000}, {"headers", Headers{{"X-Test", "settings"}}}});
     check("from the environment", from_env.get_token().token_type() == "Bearer");
 }

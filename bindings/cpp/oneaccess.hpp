@@ -54,8 +54,8 @@ inline const char *c_text(const std::string &name, const std::string &text)
 
 } // namespace detail
 
-// What failed. The library's README says what to do about each. Newer versions of the library can
-// return other numbers.
+// What failed. The library's README says what to do about each kind. Newer versions of the library
+// can return other numbers.
 enum class Kind : std::int32_t {
     argument = ONEACCESS_ERROR_ARGUMENT,
     config = ONEACCESS_ERROR_CONFIG,
@@ -71,7 +71,7 @@ enum class Kind : std::int32_t {
     internal = ONEACCESS_ERROR_INTERNAL,
 };
 
-// A call failed. what() is one line; it names what to do and contains no secret.
+// A call failed. what() is one line that says what to do; it contains no secret.
 class Error : public std::runtime_error {
 public:
     // Takes ownership of `error`.
@@ -91,10 +91,10 @@ public:
         return detail::optional_text(oneaccess_error_vendor_code(error_.get()));
     }
 
-    // May succeed later without any change.
+    // Whether the call may succeed later without any change.
     bool is_retryable() const noexcept { return oneaccess_error_is_retryable(error_.get()) != 0; }
 
-    // Comes from an earlier request: this call sent none.
+    // Whether it comes from an earlier request; this call sent none.
     bool is_remembered() const noexcept { return oneaccess_error_is_remembered(error_.get()) != 0; }
 
     std::chrono::system_clock::time_point occurred_at() const noexcept
@@ -146,7 +146,7 @@ public:
         return detail::optional_text(oneaccess_token_id_token(token_.get()));
     }
 
-    // For display: the client decides when to refresh.
+    // For display only: the client decides when to refresh the token.
     std::chrono::system_clock::time_point expires_at() const
     {
         return detail::unix_time(oneaccess_token_expires_at(token_.get()));
@@ -169,10 +169,13 @@ public:
             text_ = text;
     }
     Setting(std::string text) : text_(std::move(text)) {}
-    Setting(bool value) : text_(value ? "true" : "false") {}
-    template <class T, class = std::enable_if_t<std::is_integral_v<T>>>
-    Setting(T number) : text_(std::to_string(number))
+    template <class T, class = std::enable_if_t<std::is_integral_v<T>>> // bool is one of them
+    Setting(T value)
     {
+        if constexpr (std::is_same_v<T, bool>)
+            text_ = value ? "true" : "false";
+        else
+            text_ = std::to_string(value);
     }
     Setting(const std::filesystem::path &path)
     {
@@ -184,7 +187,7 @@ public:
 private:
     friend class Client;
     std::optional<std::string> text_;
-    Headers headers_;
+    std::optional<Headers> headers_;
 };
 
 // The settings of docs/settings.md, by name: {{"timeout_ms", 5000}, {"ca_file", "ca.pem"}}.
@@ -200,7 +203,7 @@ struct Statistics {
 // their calls. On Linux a forked child can continue to use it.
 class Client {
 public:
-    // An empty `client_secret` is none, for the setting client_secret_file.
+    // With the setting client_secret_file, pass an empty `client_secret`.
     Client(const std::string &endpoint, const std::string &client_id,
            const std::string &client_secret, const Settings &settings = {})
     {
@@ -212,7 +215,7 @@ public:
              settings);
     }
 
-    // Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
+    // Reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
     // the environment; `settings` take precedence.
     static Client from_env(const Settings &settings = {})
     {
@@ -307,7 +310,13 @@ private:
             if (value.text_)
                 oneaccess_config_set(config.get(), detail::c_text("a setting", name),
                                      detail::c_text(name, *value.text_));
-            for (const auto &[header, text] : value.headers_)
+            if (!value.headers_)
+                continue;
+            if (name != "headers")
+                throw std::invalid_argument(name + " must be a text, a number, a bool or a path");
+            // Removes those from the environment.
+            oneaccess_config_set(config.get(), "headers", nullptr);
+            for (const auto &[header, text] : *value.headers_)
                 oneaccess_config_add_header(config.get(), detail::c_text(name, header),
                                             detail::c_text(name, text));
         }

@@ -67,6 +67,9 @@ static class CheckProgram
         error = CreateFailure(Endpoint, Id, Secret, new Settings { ["timeout_ms"] = 0 });
         Check("bad value", error.Kind == ErrorKind.Config && Refused("timeout_ms", 0.5));
         Check("NUL character", Refused("ca_file", "a\0b"));
+        var headers = new Dictionary<string, string> { ["X"] = "1\r\nY: 2" };
+        error = CreateFailure(Endpoint, Id, Secret, new Settings { ["headers"] = headers });
+        Check("headers", error.Kind == ErrorKind.Argument && Refused("proxy", headers));
         var settings = new Settings
         {
             ["ca_file"] = new FileInfo(CaFile),
@@ -157,7 +160,9 @@ static class CheckProgram
         client.Dispose();
         bool disposed = Caught<ObjectDisposedException>(() => client.GetToken()) != null;
         Check("closed", closed && disposed);
-        using (Client fromEnv = Client.FromEnvironment(new Settings { ["timeout_ms"] = 20000 }))
+        headers = new Dictionary<string, string> { ["X-Test"] = "settings" };
+        settings = new Settings { ["timeout_ms"] = 20000, ["headers"] = headers };
+        using (Client fromEnv = Client.FromEnvironment(settings))
             Check("from the environment", fromEnv.GetToken().TokenType == "Bearer");
     }
 

@@ -15,8 +15,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace OneAccess
 {
-    /// <summary>What failed. The library's README says what to do about each. A newer library can
-    /// have more numbers.</summary>
+    /// <summary>What failed. The library's README says what to do about each kind. A newer
+    /// library can have more numbers.</summary>
     public enum ErrorKind
     {
 #pragma warning disable 1591
@@ -35,8 +35,8 @@ namespace OneAccess
 #pragma warning restore 1591
     }
 
-    /// <summary>A call failed. The message is one line; it names what to do and contains no
-    /// secret.</summary>
+    /// <summary>A call failed. The message is one line that says what to do; it
+    /// contains no secret.</summary>
     public sealed class OneAccessException : Exception
     {
         /// <summary>What failed.</summary>
@@ -51,7 +51,8 @@ namespace OneAccess
         /// <summary>Whether the call may succeed later without any change.</summary>
         public bool IsRetryable { get; }
 
-        /// <summary>Whether this is the error of an earlier request: this call sent none.</summary>
+        /// <summary>Whether the error comes from an earlier request; this call sent
+        /// none.</summary>
         public bool IsRemembered { get; }
 
         /// <summary>When the request failed.</summary>
@@ -88,7 +89,7 @@ namespace OneAccess
         /// <summary>The scope in the response; may be null.</summary>
         public string Scope { get; }
 
-        /// <summary>For display: the client decides when to refresh the token.</summary>
+        /// <summary>For display only: the client decides when to refresh the token.</summary>
         public DateTimeOffset ExpiresAt { get; }
 
         internal Token(Library library, IntPtr token)
@@ -136,8 +137,8 @@ namespace OneAccess
         private readonly object refreshLock = new object();
         private Task<Token> refresh;
 
-        /// <summary>Takes nothing from the environment. The settings are those of
-        /// docs/settings.md, by name; null leaves a setting at its default.</summary>
+        /// <summary>Reads no ONEACCESS_ variables. The settings are those of
+        /// docs/settings.md, by name; null is the same as leaving a setting out.</summary>
         /// <exception cref="OneAccessException">The message lists all mistakes.</exception>
         /// <exception cref="ArgumentException">A value is of a wrong type, or contains a NUL
         /// character.</exception>
@@ -173,7 +174,7 @@ namespace OneAccess
             }
         }
 
-        /// <summary>Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all
+        /// <summary>Reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all
         /// settings from the environment; the parameter takes precedence.</summary>
         public static Client FromEnvironment(IReadOnlyDictionary<string, object> settings = null)
             => new Client(library => library.ConfigNewFromEnv(), settings);
@@ -304,6 +305,8 @@ namespace OneAccess
         {
             if (name == "headers" && value is IEnumerable<KeyValuePair<string, string>> headers)
             {
+                byte[] setting = Library.Bytes("The name of a setting", name);
+                library.ConfigSet(config, setting, null); // removes those from the environment
                 foreach (var header in headers)
                 {
                     library.ConfigAddHeader(
@@ -363,8 +366,8 @@ namespace OneAccess
         }
     }
 
-    /// <summary>The runtime counts the calls that use it, and frees it once, after the
-    /// last.</summary>
+    /// <summary>The runtime counts the calls that use the handle, and frees it once,
+    /// after the last call.</summary>
     internal sealed class ClientHandle : SafeHandleZeroOrMinusOneIsInvalid
     {
         private readonly Library library;

@@ -20,8 +20,8 @@ import (
 	"unsafe"
 )
 
-// Kind says what failed. The library's README says what to do about each. Newer versions of the
-// library can return other numbers.
+// Kind says what failed. The library's README says what to do about each kind. Newer versions of
+// the library can return other numbers.
 type Kind int32
 
 const (
@@ -54,12 +54,12 @@ func (k Kind) String() string {
 
 // An Error is a call that failed. It contains no secret.
 type Error struct {
-	Message    string // one line, which names what to do
+	Message    string // one line that says what to do
 	Kind       Kind
 	HTTPStatus int           // 0 if there was no response
 	VendorCode string        // error_code of OneAccess, or the OAuth error
 	Retryable  bool          // may succeed later without any change
-	Remembered bool          // of an earlier request: this call sent none
+	Remembered bool          // from an earlier request; this call sent none
 	OccurredAt time.Time     // when the request failed
 	RetryAfter time.Duration // until a retry makes sense, when the call returned
 }
@@ -111,7 +111,7 @@ type Client struct {
 	closed error // what calls return after Close
 
 	mutex   sync.Mutex
-	refresh *refresh // nil if there is none under way
+	refresh *refresh // nil if none is running
 }
 
 type refresh struct {
@@ -120,7 +120,7 @@ type refresh struct {
 	err   error
 }
 
-// New creates a client. An empty clientSecret is none, for the setting client_secret_file.
+// New creates a client. With the setting client_secret_file, pass an empty clientSecret.
 func New(endpoint, clientID, clientSecret string, settings Settings) (*Client, error) {
 	var texts [3]*C.char
 	for i, text := range []string{endpoint, clientID, clientSecret} {
@@ -166,6 +166,10 @@ func set(config *C.oneaccess_config, name string, value any) error {
 	case nil:
 		return nil
 	case map[string]string:
+		if name != "headers" {
+			return fmt.Errorf("oneaccess: %s must be a string, an int or a bool, not %T", name, value)
+		}
+		C.oneaccess_config_set(config, cName, nil) // removes those from the environment
 		for header, text := range value {
 			cHeader, err := cText(name, header)
 			if err != nil {
@@ -282,7 +286,7 @@ func (c *Client) RefreshIn() (time.Duration, bool) {
 func (c *Client) Reject(accessToken string) {
 	text, err := cText("accessToken", accessToken)
 	if err != nil {
-		return // no token of ours
+		return // such a text is not a token
 	}
 	c.calls.RLock()
 	defer c.calls.RUnlock()

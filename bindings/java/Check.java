@@ -64,7 +64,10 @@ class Check {
         check("unknown setting", error.kind() == Kind.CONFIG && named);
         Kind zero = failedBuild(builder(ID, SECRET).set("timeout_ms", 0));
         check("bad value", zero == Kind.CONFIG && refused("timeout_ms", 0.5));
-        check("NUL character", refused("ca_file", "a\0b"));
+        check("NUL character", refused("ca_file", "a\0b") && refused("ca_file", "\ud800"));
+        Kind lineBreak = failedBuild(builder(ID, SECRET).header("X", "1\r\nY: 2"));
+        boolean map = refused("proxy", Map.of("X", "1"));
+        check("headers", lineBreak == Kind.ARGUMENT && map);
         Client client =
                 builder(ID, SECRET)
                         .set("timeout_ms", 20_000)
@@ -77,7 +80,8 @@ class Check {
         errors();
         hidden(client);
         closed(client);
-        try (Client fromEnv = Client.fromEnv().set("timeout_ms", 20_000).build()) {
+        Client.Builder builder = Client.fromEnv().set("timeout_ms", 20_000);
+        try (Client fromEnv = builder.header("X-Test", "settings").build()) {
             check("from the environment", fromEnv.getToken().tokenType().equals("Bearer"));
         }
     }

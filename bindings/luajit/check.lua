@@ -29,7 +29,7 @@ end
 
 local function refused(settings)
   local made, err = pcall(oneaccess.new, settings)
-  return not made and type(err) == "string" and err:find("ca_file", 1, true)
+  return not made and type(err) == "string" and err:find(next(settings), 1, true)
 end
 
 -- What a printer or serialiser of tables finds.
@@ -57,6 +57,8 @@ check("unknown setting", err.kind == oneaccess.CONFIG and named)
 err = failure(with(ID, SECRET, { timeout_ms = 0 }))
 check("bad value", err.kind == oneaccess.CONFIG)
 check("NUL character", refused { ca_file = "a\0b" } and refused { ca_file = {} })
+local line_break = failure(with(ID, SECRET, { headers = { X = "1\r\nY: 2" } }))
+check("headers", line_break.kind == oneaccess.ARGUMENT and refused { headers = { "X: 1" } })
 local client = assert(with(ID, SECRET, {
   ca_file = CA_FILE,
   timeout_ms = 20000,
@@ -122,5 +124,5 @@ client:close()
 client:close()
 local closed = client:cached_token() == nil and client:refresh_in() == nil
 check("closed", closed and failure(client:get_token()).kind == oneaccess.CLOSED)
-client = assert(oneaccess.from_env { timeout_ms = 20000 })
+client = assert(oneaccess.from_env { timeout_ms = 20000, headers = { ["X-Test"] = "settings" } })
 check("from the environment", client:get_token().token_type == "Bearer")

@@ -6,7 +6,7 @@
 -- local headers = { Authorization = token.authorization }
 --
 -- What fails returns nil and an error: a table with kind, http_status (0 if there was no response),
--- vendor_code, message, is_retryable, is_remembered (of an earlier request: this call sent none),
+-- vendor_code, message, is_retryable, is_remembered (from an earlier request; this call sent none),
 -- occurred_at (Unix time) and retry_after (seconds). tostring(err) is the message. Arguments of a
 -- wrong type raise an error, as in Lua's own functions.
 
@@ -77,7 +77,7 @@ if not loaded then
 end
 
 local oneaccess = {
-  -- Kinds of errors. The library's README says what to do about each.
+  -- Kinds of errors. The library's README says what to do about each kind.
   ARGUMENT = 1,
   CONFIG = 2,
   TRANSPORT = 3,
@@ -103,7 +103,7 @@ local STATISTICS = {
   "token_remaining_ms",
 }
 
--- A copy, since the text lives no longer than the object that it comes from.
+-- A copy, since the text is valid only until its object is freed.
 local function copy(text)
   if text ~= nil then return ffi.string(text) end -- NULL is not nil, but equals it
 end
@@ -128,7 +128,8 @@ local function take_error(handle)
   return setmetatable(err, Error)
 end
 
--- Where printers and serialisers of tables do not look: access_token, authorization and id_token.
+-- The access_token, authorization and id_token of each token. They are not in its table, so that
+-- printing or encoding the table does not show them.
 local secrets = setmetatable({}, { __mode = "k" })
 
 local Token = { __index = function(token, name) return secrets[token][name] end }
@@ -169,7 +170,9 @@ local function open(config, settings, done)
   config = ffi.gc(config, C.oneaccess_config_free) -- text() may raise an error
   for name, value in pairs(settings) do
     if name == "headers" and type(value) == "table" then
+      C.oneaccess_config_set(config, name, nil) -- removes those from the environment
       for header, content in pairs(value) do
+        if type(header) ~= "string" then error("headers must be { name = value }", 3) end
         header, content = text(name, header, 3), text(name, content, 3)
         C.oneaccess_config_add_header(config, header, content)
       end
@@ -188,7 +191,7 @@ local CREDENTIALS = { endpoint = true, client_id = true, client_secret = true }
 
 --- A client with exactly the endpoint, client_id and client_secret of this table. Its other fields
 -- are settings of docs/settings.md: `timeout_ms = 5000`, `headers = { ["X-tenant-id"] = "1" }`.
--- Nothing is taken from the environment. Sends no request.
+-- Reads no ONEACCESS_ variables. Sends no request.
 function oneaccess.new(settings)
   local endpoint = text("endpoint", settings.endpoint, 2)
   local client_id = text("client_id", settings.client_id, 2)
@@ -278,7 +281,7 @@ function Client:close()
 end
 
 -- Runs in a thread of nginx, in a Lua state of its own. The client is that of the worker, at this
--- address, which only the same copy of the library understands.
+-- address, which only the same copy of the library can use.
 function oneaccess._refresh(path, address)
   if path ~= PATH then error("nginx.conf needs the line: env ONEACCESS_LIBRARY;", 0) end
   setmetatable({ handle = ffi.cast("oneaccess_client *", address) }, Client):get_token()
@@ -293,11 +296,11 @@ local function refresh_in_thread(_, client, refresh, thread_pool)
     ngx.log(ngx.ERR, "cannot refresh the token: ", called and err or ran)
   end
   client.refresh = nil
-  refresh:post(math.max(1, -refresh:count())) -- wakes all that wait
+  refresh:post(math.max(1, -refresh:count())) -- wakes all requests that wait
 end
 
--- A semaphore to wait for the refresh that is under way. nginx may drop a timer, when there are too
--- many (lua_max_running_timers): then another one is made after a second.
+-- A semaphore to wait for the refresh that is running. When there are too many timers
+-- (lua_max_running_timers), nginx may drop this one: then a second later another one is made.
 function Client:_start_refresh(thread_pool)
   local refresh = self.refresh
   if refresh and (refresh.runs or ngx.now() - refresh.made < 1) then return refresh end

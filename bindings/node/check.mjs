@@ -52,7 +52,14 @@ async function main() {
   const areRefused = wrongValues.every((ca_file) =>
     refused(() => new Client({ ...credentials, ca_file })),
   );
-  check('NUL character', areRefused);
+  const loneSurrogate = refused(() => new Client({ ...credentials, client_secret: '\ud800' }));
+  check('NUL character', areRefused && loneSurrogate);
+  const lineBreak = await kindOfNew({ ...credentials, headers: { X: '1\r\nY: 2' } });
+  const wrongHeaders = [['X: 1'], new Date(), new URL('https://x')];
+  const headersAreRefused = wrongHeaders.every((headers) =>
+    refused(() => new Client({ ...credentials, headers })),
+  );
+  check('headers', lineBreak === 'ARGUMENT' && headersAreRefused);
   const client = new Client({
     ...credentials,
     ca_file: pathToFileURL(ca_file),
@@ -144,7 +151,7 @@ async function main() {
 }
 
 async function inWorker() {
-  const client = Client.fromEnv({ timeout_ms: 20_000 });
+  const client = Client.fromEnv({ timeout_ms: 20_000, headers: { 'X-Test': 'settings' } });
   parentPort.postMessage((await client.getToken()).tokenType);
 }
 

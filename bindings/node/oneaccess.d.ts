@@ -1,5 +1,5 @@
-/** A setting of docs/settings.md. null and undefined leave it at its default; a URL with `file:` is
- * a path. */
+/** A setting of docs/settings.md. null and undefined are the same as leaving it out; a URL with
+ * `file:` is a path. */
 export type Setting = string | number | bigint | boolean | URL | null | undefined;
 
 /** Settings by the names of docs/settings.md: `timeout_ms`, `ca_file`, `proxy` and so on. */
@@ -25,10 +25,10 @@ export interface TokenOptions {
 /** Gets access tokens for one application and keeps them fresh. Make one for each application in
  * each thread: a `Worker` makes its own. */
 export class Client {
-  /** Takes nothing from the environment. Reads the files that the settings name; sends no request. */
+  /** Reads no ONEACCESS_ variables. Reads the files that the settings name; sends no request. */
   constructor(options: ClientOptions);
 
-  /** Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
+  /** Reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
    * the environment; `settings` take precedence. */
   static fromEnv(settings?: Settings): Client;
 
@@ -75,12 +75,12 @@ export class Token {
   readonly tokenType: string;
   readonly scope: string | null;
   readonly idToken: string | null;
-  /** For display: the client decides when to refresh a token. */
+  /** For display only: the client decides when to refresh the token. */
   readonly expiresAt: Date;
 }
 
-/** What failed. The README of the library says what to do about each. UNKNOWN: a newer library has
- * a kind that this version of the package does not know. */
+/** What failed. The README of the library says what to do about each kind. UNKNOWN: a newer
+ * library has a kind that this version of the package does not know. */
 export type Kind =
   | 'ARGUMENT'
   | 'CONFIG'
@@ -96,7 +96,7 @@ export type Kind =
   | 'INTERNAL'
   | 'UNKNOWN';
 
-/** A call failed. The message is one line; it names what to do and contains no secret. */
+/** A call failed. The message is one line that says what to do; it contains no secret. */
 export class OneAccessError extends Error {
   private constructor();
   readonly kind: Kind;
@@ -106,9 +106,9 @@ export class OneAccessError extends Error {
   readonly httpStatus: number;
   /** error_code of OneAccess, or the OAuth error. */
   readonly vendorCode: string | null;
-  /** It may succeed later without any change. */
+  /** Whether the call may succeed later without any change. */
   readonly isRetryable: boolean;
-  /** Of an earlier request: this call sent none. */
+  /** From an earlier request; this call sent none. */
   readonly isRemembered: boolean;
   readonly occurredAt: Date;
   /** Milliseconds until a retry makes sense, when thrown; 0 if unknown. */

@@ -189,7 +189,7 @@ class Client {
     if (!state.refresh) {
       const done = () => (this.#state.refresh = null);
       state.refresh = request(state.handle).finally(done);
-      state.refresh.catch(() => {}); // perhaps nobody waits: then lastError() tells
+      state.refresh.catch(() => {}); // if no caller waits, lastError() has the error
     }
     return state.refresh;
   }
@@ -262,14 +262,23 @@ function set(config, settings) {
   for (const [name, value] of Object.entries(settings)) {
     if (value === null || value === undefined) continue;
     if (name === 'headers' && typeof value === 'object') {
-      const headers = Symbol.iterator in value ? value : Object.entries(value);
-      for (const [header, text] of headers) {
+      configSet(config, name, null); // removes those from the environment
+      for (const [header, text] of pairs(name, value)) {
         configAddHeader(config, encode(name, header), encode(name, text));
       }
     } else {
       configSet(config, encode('the name of a setting', name), encode(name, value));
     }
   }
+}
+
+function pairs(name, value) {
+  const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(value));
+  const entries = Symbol.iterator in value ? [...value] : isPlain && Object.entries(value);
+  if (!entries || !entries.every(Array.isArray)) {
+    throw new TypeError(`${name} must be a string, an object or pairs of a name and a value`);
+  }
+  return entries;
 }
 
 function encode(name, value) {
@@ -284,6 +293,7 @@ function encode(name, value) {
   }
   const text = String(value);
   if (text.includes('\0')) throw new TypeError(`${name} must not contain a NUL character`);
+  if (/\p{Surrogate}/u.test(text)) throw new TypeError(`${name} is not valid Unicode`);
   return text;
 }
 
@@ -330,7 +340,7 @@ function load() {
     // A request takes 50 KiB of stack, 130 with a debug build of the library. koffi has 128.
     koffi.config({ async_stack_size: 1 << 20 });
   } catch {
-    // Too late: something else has loaded a library through koffi. A release build runs anyway.
+    // Another package has loaded a library through koffi already. A release build needs no more.
   }
   const names = { darwin: 'liboneaccess.0.dylib', win32: 'oneaccess.dll' };
   const name = names[process.platform] ?? 'liboneaccess.so.0';

@@ -51,6 +51,10 @@ sub main {
     my $list    = failure(sub { client(%given, ca_file => {}) });
     my $refused = !ref $error && $error =~ /^ca_file .* at check\.pl/;
     check('NUL character', $refused && !ref $list && $list =~ /^ca_file .* at check\.pl/);
+    my $line_break = failure(sub { client(%given, headers => { X => "1\r\nY: 2" }) });
+    my $lines      = failure(sub { client(%given, headers => ['X: 1']) });
+    $refused = !ref $lines && $lines =~ /^headers .* at check\.pl/;
+    check('headers', $line_break->kind == OneAccess::ARGUMENT && $refused);
     my $client = client(
         %given,
         ca_file         => $CA_FILE,
@@ -112,7 +116,10 @@ sub main {
     my $closed = !$client->cached_token && !defined $client->refresh_in;
     $error = failure(sub { $client->get_token });
     check('closed', $closed && $error->kind == OneAccess::CLOSED);
-    $client = OneAccess::Client->from_env(timeout_ms => 20_000);
+    $client = OneAccess::Client->from_env(
+        timeout_ms => 20_000,
+        headers    => { 'X-Test' => 'settings' },
+    );
     check('from the environment', $client->get_token->token_type eq 'Bearer');
 }
 

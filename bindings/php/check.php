@@ -54,6 +54,11 @@ function check_settings(): void
     check('bad value', $error->kind === Kind::Config && refused(TypeError::class, 'proxy', $list));
     $path = fn () => new Client(ENDPOINT, ID, SECRET, ['ca_file' => "a\0b"]);
     check('NUL character', refused(ValueError::class, 'ca_file', $path));
+    $header = ['X' => "1\r\nY: 2"];
+    $lineBreak = failure(fn () => new Client(ENDPOINT, ID, SECRET, ['headers' => $header]));
+    $lines = fn () => new Client(ENDPOINT, ID, SECRET, ['headers' => ['X: 1']]);
+    $refused = refused(TypeError::class, 'headers', $lines);
+    check('headers', $lineBreak->kind === Kind::Argument && $refused);
 }
 
 function check_tokens(Client $client): void
@@ -156,5 +161,5 @@ $client->close();
 $client->close();
 $closed = $client->cachedToken() === null && $client->refreshIn() === null;
 check('closed', $closed && failure(fn () => $client->getToken())->kind === Kind::Closed);
-$client = Client::fromEnv(['timeout_ms' => 20_000]);
+$client = Client::fromEnv(['timeout_ms' => 20_000, 'headers' => ['X-Test' => 'settings']]);
 check('from the environment', $client->getToken()->tokenType() === 'Bearer');

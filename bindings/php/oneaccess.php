@@ -17,7 +17,7 @@ use FFI\CData;
 use SensitiveParameter;
 use SensitiveParameterValue;
 
-/** What failed. The library's README says what to do about each. */
+/** What failed. The library's README says what to do about each kind. */
 enum Kind: int
 {
     case Argument = 1;
@@ -34,7 +34,7 @@ enum Kind: int
     case Internal = 12;
 }
 
-/** A call failed. The message is one line; it names what to do and contains no secret. */
+/** A call failed. The message is one line that says what to do; it contains no secret. */
 final class Error extends \RuntimeException
 {
     /**
@@ -42,7 +42,7 @@ final class Error extends \RuntimeException
      * @param int         $httpStatus   0 if there was no response
      * @param string|null $vendorCode   error_code of OneAccess, or the OAuth error
      * @param bool        $isRetryable  the same request may succeed later without any change
-     * @param bool        $isRemembered of an earlier request: this call sent none
+     * @param bool        $isRemembered from an earlier request; this call sent none
      * @param int         $occurredAt   Unix time
      * @param float       $retryAfter   seconds until a retry made sense when this was thrown; 0 if
      *                                  unknown
@@ -137,8 +137,8 @@ final class Client
 
     /**
      * Settings are those of docs/settings.md, by name:
-     * ['timeout_ms' => 5000, 'headers' => ['X-tenant-id' => '1']]. Null leaves a setting at its
-     * default.
+     * ['timeout_ms' => 5000, 'headers' => ['X-tenant-id' => '1']]. Null is the same as
+     * leaving a setting out.
      *
      * @param array<string, string|int|bool|\Stringable|array<string, string>|null> $settings
      * @throws Error
@@ -157,7 +157,7 @@ final class Client
     }
 
     /**
-     * Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
+     * Reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
      * the environment; the settings given here take precedence.
      *
      * @param array<string, string|int|bool|\Stringable|array<string, string>|null> $settings
@@ -193,7 +193,12 @@ final class Client
     ): void {
         $library = Library::get();
         if ($name === 'headers' && is_array($value)) {
+            // Removes those from the environment.
+            $library->oneaccess_config_set($config, 'headers', null);
             foreach ($value as $header => $text) {
+                if (is_int($header)) {
+                    throw new \TypeError('headers must be an array of name => value');
+                }
                 $header = Library::text($name, $header);
                 $text = Library::text($name, $text);
                 $library->oneaccess_config_add_header($config, $header, $text);
@@ -247,7 +252,7 @@ final class Client
         return $token === null ? null : Library::takeToken($token);
     }
 
-    /** Seconds until getToken should be called to refresh the token; null: never, it is closed. */
+    /** Seconds until getToken should be called to refresh the token; null: never, closed. */
     public function refreshIn(): ?float
     {
         $milliseconds = Library::get()->oneaccess_client_refresh_in_ms($this->handle);
@@ -315,7 +320,7 @@ function version(): string
 }
 
 /**
- * The C functions, and what surrounds a call.
+ * The C functions, and functions that convert arguments and results.
  *
  * @internal
  */

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,9 @@ def main():
     bad_value = failure(Client, ENDPOINT, ID, SECRET, timeout_ms=0)
     check("bad value", bad_value.kind == Kind.CONFIG and wrong_type)
     check("NUL character", refused(Client, ENDPOINT, ID, SECRET, ca_file="a\0b"))
+    line_break = failure(Client, ENDPOINT, ID, SECRET, headers={"X": "1\r\nY: 2"})
+    lines = refused(Client, ENDPOINT, ID, SECRET, headers=["X: 1"])
+    check("headers", line_break.kind == Kind.ARGUMENT and lines)
     client = Client(
         ENDPOINT,
         ID,
@@ -73,7 +77,7 @@ def main():
     new_token = client.get_token()
     check("rejected token", new_token != token)
     client.reject(new_token.access_token)  # too early after the first rejection: ignored
-    check("rejected again", client.get_token() == new_token)
+    check("rejected again", client.get_token(timeout=math.inf) == new_token)
     numbers = client.statistics()
     times = numbers.pop("token_age_ms") >= 0 and numbers.pop("token_remaining_ms") > 0
     expected = {**dict.fromkeys(numbers, 0), "refreshes": 2, "attempts": 2, "rejections": 1}
@@ -108,7 +112,8 @@ def main():
     error = failure(Client(ENDPOINT, "disabled-id", SECRET, ca_file=CA_FILE).get_token)
     check("vendor code", error.vendor_code == "APP.0003" and "应用已禁用" in str(error))
 
-    shown = f"{client!r} {token!r} {token} {error!r}"
+    surrogate = failure(Client, ENDPOINT, ID, SECRET + "\ud800")
+    shown = f"{client!r} {token!r} {token} {error!r} {surrogate!r}"
     hidden = not any(text in shown for text in (SECRET, token.access_token, token.id_token))
     check("secrets hidden", hidden)
 
@@ -116,7 +121,7 @@ def main():
     client.close()
     closed = client.cached_token() is None and client.refresh_in() is None
     check("closed", closed and failure(client.get_token).kind == Kind.CLOSED)
-    with Client.from_env(timeout_ms=20_000) as client:
+    with Client.from_env(timeout_ms=20_000, headers={"X-Test": "settings"}) as client:
         check("from the environment", client.get_token().token_type == "Bearer")
 
 

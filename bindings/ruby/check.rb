@@ -47,6 +47,8 @@ def check_settings
   bad = failure { new_client(timeout_ms: 0) }.kind == Kind::CONFIG
   check("bad value", bad && refused(TypeError, "proxy") { new_client(proxy: { "a" => "b" }) })
   check("NUL character", refused(ArgumentError, "ca_file") { new_client(ca_file: "a\0b") })
+  line_break = failure { new_client(headers: { "X" => "1\r\nY: 2" }) }.kind == Kind::ARGUMENT
+  check("headers", line_break && refused(TypeError, "headers") { new_client(headers: ["X: 1"]) })
 end
 
 def check_tokens(client)
@@ -58,7 +60,7 @@ def check_tokens(client)
   life = token.expires_at - Time.now
   authorization = token.authorization == "Bearer #{token.access_token}"
   check("token", words && authorization && life.positive? && life <= 1801)
-  tokens = [client.cached_token, client.get_token(timeout: 0)].map(&:access_token)
+  tokens = [client.cached_token, client.get_token(timeout: Float::INFINITY)].map(&:access_token)
   check("cached token", tokens.uniq == [token.access_token])
   check("refresh in", client.refresh_in.between?(1, 1800))
   client.reject(token)
@@ -140,5 +142,5 @@ client.close
 client.close
 closed = client.cached_token.nil? && client.refresh_in.nil?
 check("closed", closed && failure { client.get_token }.kind == Kind::CLOSED)
-client = OneAccess::Client.from_env(timeout_ms: 20_000)
+client = OneAccess::Client.from_env(timeout_ms: 20_000, headers: { "X-Test" => "settings" })
 check("from the environment", client.get_token.token_type == "Bearer")

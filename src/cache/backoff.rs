@@ -147,7 +147,7 @@ impl NegativeCache {
 /// each rejection would cause a request.
 #[derive(Default)]
 pub(super) struct Rejections {
-    in_a_row: u32,
+    pub in_a_row: u32,
     pub ignored_until: Duration,
 }
 
@@ -161,6 +161,12 @@ impl Rejections {
         let time = doubled(FIRST_IGNORE_REJECTIONS, self.in_a_row, MAX_IGNORE_REJECTIONS);
         self.in_a_row += 1;
         self.ignored_until = now + time;
+    }
+
+    /// Takes what another process knows, which has replaced a rejected token.
+    pub fn take_over(&mut self, ignored_until: Duration, in_a_row: u32) {
+        self.ignored_until = self.ignored_until.max(ignored_until);
+        self.in_a_row = self.in_a_row.max(in_a_row);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backoff::Rejections;
 use crate::os::{Now, Random};
 use crate::store::{SharedToken, Stamp, stamp};
 use crate::token::{Grant, Token};
@@ -101,11 +102,11 @@ impl CachedToken {
             repeated: false,
             rejected: false,
         };
-        if shared.repeated { cached.as_repeated() } else { cached }
+        if shared.repeated { cached.into_repeated() } else { cached }
     }
 
     /// For the shared store.
-    pub(super) fn to_share(&self, exchange_time: Duration) -> SharedToken {
+    pub(super) fn to_share(&self, exchange_time: Duration, rejections: &Rejections) -> SharedToken {
         SharedToken {
             token: Token::clone(&self.token),
             life: self.life,
@@ -116,12 +117,14 @@ impl CachedToken {
             wait_after_expiry: self.wait_after_expiry,
             repeated: self.repeated,
             exchange_time,
+            rejections_ignored_until: rejections.ignored_until,
+            rejections: rejections.in_a_row,
         }
     }
 
     /// Such a server hands out one token until that has expired, and an early refresh is useless: so
     /// there is no refresh window, and the margin is small.
-    fn as_repeated(mut self) -> CachedToken {
+    fn into_repeated(mut self) -> CachedToken {
         self.expiry_margin = SAME_TOKEN_MARGIN;
         self.refresh_window = Duration::ZERO;
         self.repeated = true;
@@ -130,7 +133,7 @@ impl CachedToken {
 
     /// The cached token, which another answer contained again: `new`.
     pub(super) fn received_again(&self, new: CachedToken) -> CachedToken {
-        let mut new = new.as_repeated();
+        let mut new = new.into_repeated();
         // Of two expiries that differ by rounding the later one counts: truncation makes them
         // early.
         let later = self.expiry.boot.saturating_sub(new.expiry.boot);

@@ -38,6 +38,9 @@ pub(crate) trait TokenSource {
     fn visit_store(&self, _time: Duration) -> Option<Visit<'_>> {
         None
     }
+    /// Leaves there what the last request brought, unless that was made with another secret than the
+    /// visit: they may not know the new one.
+    fn leave_in_store(&self, _: &mut Visit, _: &Entry) {}
 }
 
 /// A token from the cache. While it is fresh, a thread may use it again without asking the cache.
@@ -124,8 +127,11 @@ impl Cache {
         let shareable = self.make_requests(caller, source);
         self.changed.notify_all();
         if let Some(mut visit) = visit.filter(|_| shareable) {
-            let entry = self.lock().to_share(os::now(), caller);
-            let _ = catch_panic(|| entry.map(|entry| visit.save(&entry)));
+            let _ = catch_panic(|| {
+                let found = visit.look();
+                let entry = self.lock().to_share(os::now(), found.as_ref());
+                entry.map(|entry| source.leave_in_store(&mut visit, &entry))
+            });
         }
     }
 

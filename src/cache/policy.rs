@@ -296,7 +296,8 @@ impl State {
         self.begin(caller, Refresh::required(now.boot, end, time, failures))
     }
 
-    fn begin(&mut self, caller: &mut Caller, refresh: Refresh) -> Step {
+    fn begin(&mut self, caller: &mut Caller, mut refresh: Refresh) -> Step {
+        refresh.secret_version = self.secret_version;
         caller.error = None;
         caller.refresh = Some(refresh.clone());
         self.refresh = Some(refresh);

@@ -36,7 +36,7 @@ pub(super) struct Refresh {
     pub proactive: bool,
     /// Whether its end is early only because its leader has little time.
     pub short: bool,
-    /// The version of the secret that the latest attempt sent.
+    /// The version of the secret that the latest attempt sent; before the first one, that at its start.
     pub secret_version: u64,
 }
 

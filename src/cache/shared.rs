@@ -32,18 +32,21 @@ impl State {
     /// Takes what the leader found in the store. Returns whether its refresh has completed.
     pub fn found(&mut self, now: Now, caller: &mut Caller, entry: &Entry) -> bool {
         let refresh = caller.own_refresh().clone();
+        let is_of_old_secret = refresh.secret_version != self.secret_version;
         let token =
             entry.token.as_ref().map(|shared| CachedToken::shared(shared, self.expiry_margin));
         let token = token.filter(|token| !token.is_expired(now) && self.is_newer(token));
         let usable = token.as_ref().is_some_and(|token| token.usable_for(now).is_some());
-        if let Some(token) = token {
+        if let Some((token, shared)) = token.zip(entry.token.as_ref()) {
             self.replace_cached(now, token);
+            self.rejections.take_over(shared.rejections_ignored_until, shared.rejections);
         }
-        if let Some(failure) = &entry.failure {
+        let failure = entry.failure.as_ref().filter(|_| !is_of_old_secret);
+        if let Some(failure) = failure {
             // Also one whose time is over: the next one will last longer.
             self.record_shared_failure(now, failure);
         }
-        let failure = entry.failure.as_ref().filter(|failure| now.boot < failure.until);
+        let failure = failure.filter(|failure| now.boot < failure.until);
         let outcome = match (&self.cached, failure) {
             (Some(cached), _) if usable => Outcome::Token(cached.token.clone()),
             (_, Some(_)) if refresh.proactive => Outcome::DecideAgain,
@@ -139,10 +142,12 @@ impl State {
     }
 
     /// What to leave for other processes after a refresh: a valid token, and why none could be
-    /// requested, if it was the server that said so. `None` if the secret has changed meanwhile: they
-    /// may not know the new one.
-    pub fn to_share(&self, now: Now, caller: &mut Caller) -> Option<Entry> {
-        if caller.own_refresh().secret_version != self.secret_version {
+    /// requested, if it was the server that said so. `None` if there is a newer token: this process was
+    /// stopped for so long that another one took its turn.
+    pub fn to_share(&self, now: Now, found: Option<&Entry>) -> Option<Entry> {
+        let found = found.and_then(|entry| entry.token.as_ref());
+        let newer = found.map(|shared| CachedToken::shared(shared, self.expiry_margin));
+        if newer.is_some_and(|token| !token.is_expired(now) && self.is_newer(&token)) {
             return None;
         }
         let valid = |cached: &&CachedToken| !cached.is_rejected() && !cached.is_expired(now);
@@ -158,6 +163,9 @@ impl State {
             };
             SharedFailure::new(error, until, in_a_row).filter(|failure| now.boot < failure.until)
         });
-        Some(Entry { token: token.map(|cached| cached.to_share(self.pace.last_exchange)), failure })
+        Some(Entry {
+            token: token.map(|cached| cached.to_share(self.pace.last_exchange, &self.rejections)),
+            failure,
+        })
     }
 }

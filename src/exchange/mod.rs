@@ -6,11 +6,11 @@ mod json;
 mod page;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -36,8 +36,8 @@ pub(crate) struct Exchange {
     config: Arc<Config>,
     transport: Transport,
     secret: Snapshot<Secret>,
-    /// What the last request read from the secret file; empty if it could not be read.
-    last_read: Mutex<Secret>,
+    /// See `last_secret()`.
+    last_secret: Mutex<Secret>,
 }
 
 impl Exchange {
@@ -51,7 +51,7 @@ impl Exchange {
             secret: Snapshot::new(config.client_secret.clone()),
             config,
             transport,
-            last_read: Mutex::default(),
+            last_secret: Mutex::default(),
         })
     }
 
@@ -62,7 +62,7 @@ impl Exchange {
             config: self.config.clone(),
             transport: self.transport.for_child(),
             secret: Snapshot::new(Secret::clone(&self.secret.get())),
-            last_read: Mutex::default(),
+            last_secret: Mutex::default(),
         }
     }
 
@@ -75,7 +75,9 @@ impl Exchange {
         if secret.is_empty() {
             return Err(Error::new(ErrorKind::Argument, "the new client_secret is empty"));
         }
+        let mut last = self.lock_last_secret();
         self.secret.set(Zeroizing::new(secret.to_owned()));
+        last.zeroize();
         Ok(())
     }
 
@@ -84,7 +86,7 @@ impl Exchange {
         let Some(path) = &self.config.client_secret_file else {
             return false;
         };
-        let used = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let used = self.last_secret();
         read_secret(path).is_ok_and(|secret| secret != used)
     }
 
@@ -114,15 +116,27 @@ impl Exchange {
         interpreter.interpret(reply)
     }
 
+    /// The secret to use now.
     pub fn current_secret(&self) -> Result<Secret, Error> {
         let Some(path) = &self.config.client_secret_file else {
-            return Ok(Secret::clone(&self.secret.get()));
+            let mut last = self.lock_last_secret();
+            *last = Secret::clone(&self.secret.get());
+            return Ok(last.clone());
         };
         let secret = read_secret(path);
         // After a failure it is empty, so that any secret that can be read counts as changed.
-        let read = secret.as_ref().cloned().unwrap_or_default();
-        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        let last = secret.as_ref().cloned().unwrap_or_default();
+        *self.lock_last_secret() = last;
         secret
+    }
+
+    /// What `current_secret` returned last; empty if that was an error, or has been replaced.
+    pub fn last_secret(&self) -> Secret {
+        self.lock_last_secret().clone()
+    }
+
+    fn lock_last_secret(&self) -> MutexGuard<'_, Secret> {
+        self.last_secret.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, secret: &str, timeout: Duration) -> Result<Reply, Error> {

@@ -22,3 +22,7 @@ impl<T: Send + Sync> Forever<T> {
         leaked
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/os/forever.rs"]
+mod tests;

@@ -1,9 +1,9 @@
-//! What depends on the operating system: clocks, random numbers, forks, file locks.
+//! What depends on the operating system: clocks, random numbers, forks, private folders.
 
 mod clock;
-pub(crate) mod file_lock;
 mod forever;
 mod fork;
+mod private_folder;
 mod snapshot;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 pub(crate) use clock::{Coarse, Now, boot_id, coarse_monotonic, now};
 pub(crate) use forever::Forever;
 pub(crate) use fork::PerProcess;
+pub(crate) use private_folder::{FileLock, PrivateFolder};
 pub(crate) use snapshot::Snapshot;
 
 /// A source of random numbers from 0 (inclusive) to 1 (exclusive).

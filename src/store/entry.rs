@@ -35,6 +35,10 @@ pub(crate) struct SharedToken {
     /// Whether the server has returned it more than once.
     pub repeated: bool,
     pub exchange_time: Duration,
+    /// Until when rejections are ignored, since a rejected token was replaced, and how often in a row one
+    /// was.
+    pub rejections_ignored_until: Duration,
+    pub rejections: u32,
 }
 
 /// What the server said instead of a token, and until when it counts.
@@ -66,6 +70,8 @@ type StoredToken = (
     u64,            // wait after expiry
     bool,           // repeated
     u64,            // exchange time
+    Stamp,          // rejections ignored until
+    u32,            // rejections in a row
 );
 type StoredFailure = (
     String,         // kind
@@ -97,6 +103,7 @@ pub(super) enum Age {
 
 impl Entry {
     pub fn encode(&self, boot_id: Option<&str>, now: Now) -> Zeroizing<Vec<u8>> {
+        let at = |boot: Duration| Now { boot, wall: now.wall + boot.saturating_sub(now.boot) };
         let token = self.token.as_ref().map(|shared| {
             let token = &shared.token;
             (
@@ -110,10 +117,11 @@ impl Entry {
                 ms(shared.wait_after_expiry),
                 shared.repeated,
                 ms(shared.exchange_time),
+                stamp(at(shared.rejections_ignored_until)),
+                shared.rejections,
             )
         });
         let failure = self.failure.as_ref().and_then(|SharedFailure { error, until, in_a_row }| {
-            let rest = until.saturating_sub(now.boot);
             Some((
                 kind_name(error.kind())?,
                 error.to_string(),
@@ -121,7 +129,7 @@ impl Entry {
                 error.vendor_code(),
                 error.is_retryable(),
                 stamp(error.occurred()),
-                stamp(Now { boot: *until, wall: now.wall + rest }),
+                stamp(at(*until)),
                 *in_a_row,
             ))
         });
@@ -162,8 +170,9 @@ impl Entry {
 }
 
 fn token(clocks: &Clocks, stored: StoredToken) -> Option<SharedToken> {
-    let (access_token, scope, id_token, life, sent, expiry, window, wait, repeated, exchange) =
+    let (access_token, scope, id_token, life, sent, expiry, window, wait, repeated, exchange, ..) =
         stored;
+    let (.., ignored_until, rejections) = stored;
     let access_token = Zeroizing::new(access_token);
     let [scope, id_token] = [scope, id_token].map(|text| text.map(Zeroizing::new));
     let is_token = access_token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -184,6 +193,8 @@ fn token(clocks: &Clocks, stored: StoredToken) -> Option<SharedToken> {
         wait_after_expiry: Duration::from_millis(wait),
         repeated,
         exchange_time: Duration::from_millis(exchange),
+        rejections_ignored_until: boot + clocks.left(ignored_until),
+        rejections,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The shared store in a folder: for each entry a file, and two lock files, which are never deleted.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,19 +8,20 @@ use std::time::Duration;
 use super::clocks::{decode_lease, encode_lease};
 use super::entry::Age;
 use super::{Place, Turn};
-use crate::os::file_lock::{self, FileLock};
+use crate::os::{FileLock, PrivateFolder};
 
 /// A longer file is not one of ours.
 const MAX_ENTRY_BYTES: u64 = 64 << 10;
+/// A lease takes about 80.
+const MAX_LEASE_BYTES: u64 = 256;
 /// A holder that is this much over its lease is stopped, or was killed while a child of it lives.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-#[derive(Clone)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder(PrivateFolder);
 
 /// The folder during one refresh.
 pub(super) struct FolderVisit<'a> {
-    folder: Folder,
+    folder: PrivateFolder,
     boot_id: Option<&'a str>,
     held: Option<HeldLock>,
 }
@@ -42,44 +43,34 @@ impl Drop for HeldLock {
 impl Folder {
     /// The folder of this path, which is made if only its last part is missing.
     pub fn open(path: &Path) -> io::Result<Folder> {
-        if let Err(error) = path.metadata() {
-            match error.kind() {
-                io::ErrorKind::NotFound => make(path, false)?,
-                _ => return Err(error),
-            }
-        }
-        Folder::checked(path)
+        Folder::open_or_make(path, false)
     }
 
     /// The folder of this user for caches.
     pub fn open_default() -> io::Result<Folder> {
         let path = default_path().ok_or_else(|| io::Error::other("the user has no home folder"))?;
-        if !path.exists() {
-            make(&path, true)?;
-        }
-        Folder::checked(&path)
+        Folder::open_or_make(&path, true)
     }
 
-    fn checked(path: &Path) -> io::Result<Folder> {
-        match file_lock::refusal(path)? {
-            Some(why) => Err(io::Error::other(why)),
-            None => Ok(Folder(path.to_owned())),
-        }
+    fn open_or_make(path: &Path, with_parents: bool) -> io::Result<Folder> {
+        let folder = match PrivateFolder::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(path, with_parents)?;
+                PrivateFolder::open(path)
+            }
+            folder => folder,
+        };
+        folder.map(Folder)
     }
 
     pub fn visit(self, boot_id: Option<&str>) -> FolderVisit<'_> {
-        FolderVisit { folder: self, boot_id, held: None }
-    }
-
-    fn path(&self, name: &str, suffix: &str) -> PathBuf {
-        self.0.join(format!("{name}{suffix}"))
+        FolderVisit { folder: self.0, boot_id, held: None }
     }
 }
 
 impl Place for FolderVisit<'_> {
     fn read(&mut self, name: &str) -> io::Result<Option<(Vec<u8>, Age)>> {
-        let path = self.folder.path(name, "");
-        let file = match file_lock::private(OpenOptions::new().read(true), &path) {
+        let file = match self.folder.open_file(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
@@ -98,13 +89,11 @@ impl Place for FolderVisit<'_> {
         if bytes.len() as u64 > MAX_ENTRY_BYTES {
             return Err(io::Error::other("the token is too long: the entry would exceed 64 KiB"));
         }
-        let new = self.folder.path(name, held.new_suffix);
-        let mut options = OpenOptions::new();
-        let written = file_lock::private(options.write(true).create(true).truncate(true), &new)
-            .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| rename(&new, &self.folder.path(name, "")));
+        let new = format!("{name}{}", held.new_suffix);
+        let written = self.folder.replace_file(&new).and_then(|mut file| file.write_all(bytes));
+        let written = written.and_then(|()| self.folder.rename(&new, name));
         if written.is_err() {
-            let _ = fs::remove_file(&new);
+            let _ = self.folder.remove(&new);
         }
         written
     }
@@ -113,7 +102,7 @@ impl Place for FolderVisit<'_> {
         if self.held.is_none() {
             return Ok(());
         }
-        match fs::remove_file(self.folder.path(name, "")) {
+        match self.folder.remove(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
@@ -122,21 +111,26 @@ impl Place for FolderVisit<'_> {
     /// If the holder of the lock is overdue there is a second one.
     fn lock(&mut self, name: &str, lease: Duration) -> io::Result<Turn> {
         for (suffix, new_suffix) in [(".lock", ".new"), (".lock2", ".new2")] {
-            let path = self.folder.path(name, suffix);
-            if let Some(lock) = FileLock::try_new(&path)? {
-                let mut file = lock.file();
-                file.set_len(0)?;
-                file.write_all(encode_lease(self.boot_id, lease).as_bytes())?;
-                self.held = Some(HeldLock { lock, new_suffix });
-                return Ok(Turn::Ours);
-            }
-            let holders = fs::read_to_string(&path).unwrap_or_default();
-            match decode_lease(self.boot_id, &holders) {
+            let holders = match self.folder.lock(&format!("{name}{suffix}"))? {
+                Ok(lock) => {
+                    let mut file = lock.file();
+                    file.set_len(0)?;
+                    file.write_all(encode_lease(self.boot_id, lease).as_bytes())?;
+                    self.held = Some(HeldLock { lock, new_suffix });
+                    return Ok(Turn::Ours);
+                }
+                Err(file) => file,
+            };
+            let mut text = String::new();
+            // What is not text is not a lease either.
+            let _ = holders.take(MAX_LEASE_BYTES).read_to_string(&mut text);
+            match decode_lease(self.boot_id, &text) {
                 Some((_, overdue)) if overdue >= OVERDUE => {}
                 lease => return Ok(Turn::Others(lease.map(|(left, _)| left))),
             }
         }
-        Ok(Turn::Nobodys)
+        // Both holders are overdue: perhaps the endpoint is slow, and one of them has a token soon.
+        Ok(Turn::Others(None))
     }
 
     fn pauses(&self) -> (Duration, Duration) {
@@ -153,32 +147,6 @@ fn make(folder: &Path, with_parents: bool) -> io::Result<()> {
         // By another process, just now.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
-    }
-}
-
-#[cfg(not(windows))]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)
-}
-
-/// Fails while another process has the file open; they have it for microseconds.
-#[cfg(windows)]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    const ACCESS_DENIED_OR_SHARING_VIOLATION: [i32; 3] = [5, 32, 33];
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match fs::rename(from, to) {
-            Err(error)
-                if error
-                    .raw_os_error()
-                    .is_some_and(|code| ACCESS_DENIED_OR_SHARING_VIOLATION.contains(&code))
-                    && pause <= Duration::from_millis(16) =>
-            {
-                std::thread::sleep(pause);
-                pause *= 2;
-            }
-            renamed => return renamed,
-        }
     }
 }
 

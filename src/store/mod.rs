@@ -10,11 +10,14 @@ mod folder;
 mod redis;
 mod seal;
 
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -74,11 +77,13 @@ pub(crate) struct Store {
     quiet_until: AtomicU64,
 }
 
-/// The store during one refresh, under the current client secret. Dropping it releases its lock.
+/// The store during one refresh, under one client secret. Dropping it releases its lock.
 pub(crate) struct Visit<'a> {
     store: &'a Store,
+    secret: Zeroizing<String>,
     seal: Seal,
     place: Box<dyn Place + 'a>,
+    has_failed: Cell<bool>,
 }
 
 /// Where entries are kept: a folder, or a server.
@@ -133,7 +138,7 @@ impl Store {
     /// For a refresh that may take `time`. `None` if the store cannot be used.
     pub fn visit<'a>(
         &'a self,
-        secret: &str,
+        secret: Zeroizing<String>,
         transport: &'a Transport,
         time: Duration,
     ) -> Option<Visit<'a>> {
@@ -149,12 +154,17 @@ impl Store {
                 return (!is_quiet).then(|| self.visit_place(secret, Box::new(server())));
             }
         };
-        let folder = self.checked(folder)?.visit(self.boot_id.as_deref());
-        Some(self.visit_place(secret, Box::new(folder)))
+        let folder = folder.map_err(|error| self.note(&error)).ok()?;
+        Some(self.visit_place(secret, Box::new(folder.visit(self.boot_id.as_deref()))))
     }
 
-    fn visit_place<'a>(&'a self, secret: &str, place: Box<dyn Place + 'a>) -> Visit<'a> {
-        Visit { store: self, seal: Seal::new(&self.config, secret), place }
+    fn visit_place<'a>(
+        &'a self,
+        secret: Zeroizing<String>,
+        place: Box<dyn Place + 'a>,
+    ) -> Visit<'a> {
+        let seal = Seal::new(&self.config, &secret);
+        Visit { store: self, secret, seal, place, has_failed: Cell::new(false) }
     }
 
     pub fn failures(&self) -> u64 {
@@ -163,10 +173,6 @@ impl Store {
 
     pub fn last_error(&self) -> Option<Error> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn checked<T>(&self, result: io::Result<T>) -> Option<T> {
-        result.map_err(|error| self.note(&error)).ok()
     }
 
     fn note(&self, why: &dyn std::fmt::Display) {
@@ -191,15 +197,33 @@ fn now_ms() -> u64 {
 }
 
 impl Visit<'_> {
+    pub fn is_for(&self, secret: &str) -> bool {
+        *self.secret == secret
+    }
+
+    fn checked<T>(&self, result: io::Result<T>) -> Option<T> {
+        result.map_err(|error| self.note(&error)).ok()
+    }
+
+    /// Only the first failure: while it waits for another process, a visit looks 20 times a second.
+    fn note(&self, why: &dyn std::fmt::Display) {
+        if !self.has_failed.replace(true) {
+            self.store.note(why);
+        }
+    }
+
     /// What another process has left here for this one.
     pub fn look(&mut self) -> Option<Entry> {
+        if self.place.is_lost() {
+            return None;
+        }
         let read = self.place.read(&self.seal.name);
-        let (sealed, age) = self.store.checked(read)??;
+        let (sealed, age) = self.checked(read)??;
         let boot_id = self.store.boot_id.as_deref();
         let opened = self.seal.open(&sealed);
         let entry = opened.and_then(|json| Entry::decode(&json, boot_id, age, os::now()));
         if entry.is_none() {
-            self.store.note(&"its entry is damaged or from the future; it will be replaced");
+            self.note(&"its entry is damaged or from the future; it will be replaced");
         }
         entry
     }
@@ -210,23 +234,26 @@ impl Visit<'_> {
             return Turn::Nobodys;
         }
         let turn = self.place.lock(&self.seal.name, lease);
-        self.store.checked(turn).unwrap_or(Turn::Nobodys)
+        self.checked(turn).unwrap_or(Turn::Nobodys)
     }
 
     /// Replaces the entry; does nothing unless this process holds the lock.
     pub fn save(&mut self, entry: &Entry) {
+        if self.place.is_lost() {
+            return;
+        }
         let now = os::now();
         let json = entry.encode(self.store.boot_id.as_deref(), now);
         if let Some(sealed) = self.seal.close(json) {
             let written = self.place.write(&self.seal.name, &sealed, entry.kept_for(now));
-            self.store.checked(written);
+            self.checked(written);
         }
     }
 
     /// Removes the entry that was found last; does nothing unless this process holds the lock.
     pub fn remove(&mut self) {
         let removed = self.place.remove(&self.seal.name);
-        self.store.checked(removed);
+        self.checked(removed);
     }
 
     /// How long to wait before the next look while another process requests a token, the first time and

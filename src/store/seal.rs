@@ -90,6 +90,11 @@ fn identity(config: &Config) -> Zeroizing<Vec<u8>> {
     for (name, value) in &config.headers {
         parts.extend([name.as_str(), value]);
     }
+    // Without it, or with another one, a gateway may deny what it grants with it.
+    let certificate = config.client_certificate_file.as_ref().map(|path| path.to_string_lossy());
+    if let Some(path) = &certificate {
+        parts.push(path);
+    }
     let length = parts.iter().map(|part| 8 + part.len()).sum();
     let mut identity = Zeroizing::new(Vec::with_capacity(length));
     for part in parts {

@@ -2,6 +2,7 @@
 
 use super::random_runs::PrintSeed;
 use super::rng::Rng;
+use super::world::number;
 use super::*;
 
 /// So many clients with one store, which they look into every 20 ms. Each call of the crowds comes
@@ -231,6 +232,36 @@ fn stale_token_is_given_after_three_seconds() {
     let second = world.start_for(2, 30.0);
     world.finish(second).got(1).after(3.0);
     world.finish(first).got(2).after(9.0);
+}
+
+#[test]
+fn shared_denial_of_an_old_secret_does_not_count() {
+    let mut world = World::new().with_exchange_time(1.0);
+    world.add_clients_with_store(2, 0.02);
+    world.server.next([Denying]);
+    let first = world.start_for(1, 30.0);
+    let second = world.at(0.5).start_for(2, 30.0);
+    world.at(0.7).change_secret_of(2);
+    world.finish(first).failed(ErrorKind::Denied);
+    world.finish(second).got(1);
+}
+
+/// Each process makes a few calls of an API for which it lacks a permission, takes that for a rejected
+/// token, and ends: as one process after another serves a web page.
+#[test]
+fn rejections_by_short_processes_are_spaced() {
+    let mut world = World::new();
+    world.add_clients_with_store(600, 0.02);
+    for client in 1..=600 {
+        let time = world.time().max(client as f64 * 0.2);
+        let call = world.at(time).start_for(client, 30.0);
+        let token = world.finish(call);
+        world.reject_of(client, number(token.answer.as_ref().expect("a token")));
+        let call = world.start_for(client, 30.0);
+        assert!(world.finish(call).answer.is_ok());
+    }
+    // In 120 s, as of one process: after 0, 1, 3, 7, 15, 31, 63 s.
+    assert!((7..=9).contains(&world.server.requests.len()), "{}", world.server.requests.len());
 }
 
 /// Whatever happens, the invariants hold for each client, and all recover.

@@ -209,15 +209,23 @@ impl World {
 
     /// The API rejected this token. Returns whether that made the cached token stale.
     pub fn reject(&mut self, token: usize) -> bool {
+        self.reject_of(0, token)
+    }
+
+    pub fn reject_of(&mut self, client: usize, token: usize) -> bool {
         let now = self.now();
-        self.state().reject(now, &format!("token-{token}"))
+        self.clients[client].state.reject(now, &format!("token-{token}"))
     }
 
     /// The user gives the client another secret.
     pub fn change_secret(&mut self) -> &mut World {
-        self.clients[0].state.secret_changed();
-        self.clients[0].invariants.secret_changed();
-        self.wake(0);
+        self.change_secret_of(0)
+    }
+
+    pub fn change_secret_of(&mut self, client: usize) -> &mut World {
+        self.clients[client].state.secret_changed();
+        self.clients[client].invariants.secret_changed();
+        self.wake(client);
         self
     }
 

@@ -21,6 +21,8 @@ fn token() -> SharedToken {
         wait_after_expiry: Duration::from_millis(1200),
         repeated: true,
         exchange_time: Duration::from_millis(250),
+        rejections_ignored_until: WRITTEN.boot + 8 * SECOND,
+        rejections: 4,
     }
 }
 
@@ -63,7 +65,8 @@ fn everything_is_read_as_it_was_written() {
     assert_eq!(new.token.id_token(), old.token.id_token());
     let rest = |token: &SharedToken| {
         let SharedToken { life, sent, answer, expiry, refresh_window, .. } = *token;
-        (life, sent, answer, expiry, refresh_window, token.wait_after_expiry, token.exchange_time)
+        let times = (token.wait_after_expiry, token.exchange_time, token.rejections_ignored_until);
+        (life, sent, answer, expiry, refresh_window, times, token.rejections)
     };
     assert_eq!(rest(&new), rest(&old));
     assert!(new.repeated);

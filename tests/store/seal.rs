@@ -29,6 +29,7 @@ fn anything_else_has_another_name_and_does_not_open_it() {
         Seal::new(&config().header("X-a", "b"), "secret"),
         Seal::new(&config().header("X-a", "bX-cd"), "secret"),
         Seal::new(&config().header("X-a", "b").header("X-c", "d"), "secret"),
+        Seal::new(&config().client_certificate_file("/certificate", "/key"), "secret"),
     ] {
         assert_ne!(other.name, own.name);
         assert!(other.open(&sealed()).is_none());

@@ -67,6 +67,11 @@ func checkSettings() {
 	wrongType := newError(endpoint, secret, oneaccess.Settings{"timeout_ms": time.Second})
 	check("NUL character", strings.Contains(err.Error(), "ca_file") && failure(err).Kind == 0 &&
 		strings.Contains(wrongType.Error(), "timeout_ms") && failure(wrongType).Kind == 0)
+	lineBreak := map[string]string{"X": "1\r\nY: 2"}
+	err = newError(endpoint, secret, oneaccess.Settings{"headers": lineBreak})
+	wrongName := newError(endpoint, secret, oneaccess.Settings{"proxy": lineBreak})
+	check("headers", failure(err).Kind == oneaccess.KindArgument && failure(wrongName).Kind == 0 &&
+		strings.Contains(wrongName.Error(), "proxy"))
 }
 
 func checkTokens(client *oneaccess.Client) *oneaccess.Token {
@@ -188,7 +193,8 @@ func main() {
 	_, err := client.Token(ctx)
 	check("closed", client.CachedToken() == nil && !open &&
 		failure(err).Kind == oneaccess.KindClosed)
-	client = must(oneaccess.NewFromEnv(oneaccess.Settings{"timeout_ms": 20_000}))
+	headers := map[string]string{"X-Test": "settings"}
+	client = must(oneaccess.NewFromEnv(oneaccess.Settings{"timeout_ms": 20_000, "headers": headers}))
 	check("from the environment", must(client.Token(ctx)).TokenType == "Bearer")
 	client.Close()
 }

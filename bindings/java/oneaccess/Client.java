@@ -10,6 +10,7 @@ import java.io.File;
 import java.io.IOException;
 import java.lang.ref.Cleaner;
 import java.math.BigInteger;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -55,7 +56,7 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * A client with exactly these credentials: takes nothing from the environment.
+     * A client with these credentials. Reads no ONEACCESS_ variables.
      *
      * @param clientSecret null if the setting client_secret_file is set
      */
@@ -67,7 +68,7 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * A client that takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all
+     * A client that reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all
      * settings from the environment. Settings of the builder take precedence.
      */
     public static Builder fromEnv() {
@@ -93,7 +94,7 @@ public final class Client implements AutoCloseable {
          * Sets one of the settings of docs/settings.md, by its name there.
          *
          * @param value a String, whole number, Boolean, Path or File, or for {@code headers} a Map;
-         *     null leaves the setting at its default
+         *     null is the same as leaving it out
          * @throws IllegalArgumentException if the value is of another type, or contains a NUL
          *     character
          */
@@ -124,6 +125,10 @@ public final class Client implements AutoCloseable {
         public Client build() {
             Pointer config = this.config.get();
             try {
+                if (!headers.isEmpty()) {
+                    // Removes those from the environment.
+                    C.oneaccess_config_set(config, "headers", null);
+                }
                 settings.forEach(
                         (name, value) -> {
                             if (value != null) {
@@ -372,6 +377,9 @@ public final class Client implements AutoCloseable {
     private static void check(String name, String text) {
         if (text != null && text.indexOf('\0') >= 0) {
             throw new IllegalArgumentException(name + " must not contain a NUL character");
+        }
+        if (text != null && !StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
+            throw new IllegalArgumentException(name + " is not valid Unicode");
         }
     }
 

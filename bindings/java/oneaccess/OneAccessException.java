@@ -4,7 +4,7 @@ import java.time.Duration;
 import java.time.Instant;
 
 /**
- * A call failed. The message is one line; it names what to do and contains no secret.
+ * A call failed. The message is one line that says what to do; it contains no secret.
  *
  * <p>Unchecked: a token is needed in lambdas and interceptors, which cannot throw checked
  * exceptions, and few callers can do more than report the failure.
@@ -12,7 +12,7 @@ import java.time.Instant;
 public final class OneAccessException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
-    /** What failed. The library's README says what to do about each. */
+    /** What failed. The library's README says what to do about each kind. */
     public enum Kind {
         /** A kind that only a newer library has. */
         UNKNOWN,
@@ -83,7 +83,7 @@ public final class OneAccessException extends RuntimeException {
         return retryable;
     }
 
-    /** Whether this is the error of an earlier request: this call sent none. */
+    /** Whether this is the error from an earlier request; this call sent none. */
     public boolean isRemembered() {
         return remembered;
     }

@@ -53,7 +53,7 @@ public final class Token {
         return scope;
     }
 
-    /** For display: the client decides when to refresh the token. */
+    /** For display only: the client decides when to refresh the token. */
     public Instant expiresAt() {
         return expiresAt;
     }

@@ -8,7 +8,7 @@ use File::Basename    qw(dirname);
 
 our $VERSION = '0.1.0';
 
-# What failed. The library's README says what to do about each.
+# What failed. The library's README says what to do about each kind.
 use constant {
     ARGUMENT  => 1,
     CONFIG    => 2,
@@ -122,7 +122,7 @@ sub _open {
     return $self;
 }
 
-# The calls that make the settings: a function, a name and a value each.
+# The calls that set the settings, each as a function, a name and a value.
 sub _settings {
     my (%settings) = @_;
     @_ = ();
@@ -130,6 +130,9 @@ sub _settings {
     for my $name (sort grep { defined $settings{$_} } keys %settings) {
         my $value = $settings{$name};
         if ($name eq 'headers' && ref $value eq 'HASH') {
+
+            # Removes those from the environment first.
+            push @calls, [\&OneAccess::C::config_set, $name, undef];
             push @calls, map {
                 [\&OneAccess::C::config_add_header, _text($name, $_), _text($name, $value->{$_})]
             } sort keys %$value;
@@ -150,7 +153,7 @@ sub get_token {
     }
     else {
         croak 'timeout must be a number of seconds' unless looks_like_number($timeout);
-        my $timeout_ms = ceil($timeout * 1000);
+        my $timeout_ms = $timeout < 86_400 ? ceil($timeout * 1000) : 86_400_000;    # at most a day
         $error = OneAccess::C::client_get_token_within($self->_handle, $timeout_ms, \$token);
     }
     _check($error);
@@ -211,8 +214,8 @@ sub CLONE_SKIP { return 1 }
 sub DESTROY {
     my ($self) = @_;
 
-    # At the very end of the program the functions of the library may be gone: leave what is left
-    # to the system.
+    # At the very end of the program the functions of the library may be gone: the operating system
+    # frees the memory.
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
     OneAccess::C::client_free(delete $handles{ refaddr $self });
     return;
@@ -317,9 +320,9 @@ OneAccess - access tokens of Huawei Cloud OneAccess (Bamboocloud), kept fresh
 
 =head2 new(endpoint => ..., client_id => ..., client_secret => ..., %settings)
 
-A client with exactly these credentials; nothing is taken from the environment. The settings are those of
+A client with these credentials. Reads no ONEACCESS_ variables. The settings are those of
 F<docs/settings.md>, by name: C<< timeout_ms => 5000 >>. C<headers> also takes a reference to a hash. Undef
-leaves a setting at its default. Sends no request.
+is the same as leaving a setting out. Sends no request.
 
 =head2 from_env(%settings)
 
@@ -396,7 +399,7 @@ The same call may succeed later without any change.
 
 =item is_remembered
 
-The error is that of an earlier request: this call sent none.
+The error comes from an earlier request; this call sent none.
 
 =item occurred_at
 

@@ -27,7 +27,7 @@ Setting = Union[str, int, "os.PathLike[str]", Mapping[str, str], None]
 
 
 class Kind(IntEnum):
-    """What failed. The library's README says what to do about each."""
+    """What failed. The library's README says what to do about each kind."""
 
     ARGUMENT = 1
     CONFIG = 2
@@ -56,7 +56,7 @@ _STATISTICS = {
 
 
 class Error(Exception):
-    """A call failed. The message is one line; it names what to do and contains no secret."""
+    """A call failed. The message is one line that says what to do; it contains no secret."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Error(Exception):
         self.http_status = http_status  # 0 if there was no response
         self.vendor_code = vendor_code  # error_code of OneAccess, or the OAuth error
         self.is_retryable = is_retryable  # may succeed later without any change
-        self.is_remembered = is_remembered  # of an earlier request: this call sent none
+        self.is_remembered = is_remembered  # from an earlier request; this call sent none
         self.occurred_at = occurred_at  # Unix time
         self.retry_after = retry_after  # seconds until a retry makes sense, when raised
 
@@ -101,7 +101,7 @@ class Client:
         **settings: Setting,
     ) -> None:
         """Settings are those of docs/settings.md, by name: `timeout_ms=5000`, `ca_file=path`,
-        `headers={"X-tenant-id": "1"}`. None leaves a setting at its default."""
+        `headers={"X-tenant-id": "1"}`. None is the same as leaving one out."""
         config = _config_new(
             _encode("endpoint", endpoint),
             _encode("client_id", client_id),
@@ -111,7 +111,7 @@ class Client:
 
     @classmethod
     def from_env(cls, **settings: Setting) -> Client:
-        """Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings
+        """Reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings
         from the environment; `settings` take precedence."""
         client = cls.__new__(cls)
         client._open(_config_new_from_env(), settings)
@@ -123,6 +123,7 @@ class Client:
         try:
             for name, value in settings.items():
                 if name == "headers" and isinstance(value, Mapping):
+                    _config_set(config, b"headers", None)  # removes those from the environment
                     for header, text in value.items():
                         _config_add_header(config, _encode(name, header), _encode(name, text))
                 elif value is not None:
@@ -131,7 +132,7 @@ class Client:
         finally:
             _config_free(config)
         # A running method holds self, so no call is in progress when this runs. At exit daemon
-        # threads may still be in a call: leave the memory to the system then.
+        # threads may still be in a call: the operating system frees the memory then.
         finalize(self, _client_free, self._handle).atexit = False
 
     def get_token(self, timeout: float | None = None) -> Token:
@@ -232,14 +233,18 @@ def _encode(name: str, value: Setting) -> bytes | None:
     elif not isinstance(value, (str, int, os.PathLike)):
         kind = type(value).__name__
         raise TypeError(f"{name} must be a str, an int, a bool or a path, not {kind}")
-    text = os.fsencode(value) if isinstance(value, os.PathLike) else str(value).encode()
+    if isinstance(value, os.PathLike):
+        text = os.fsencode(value)
+    else:
+        # The library refuses surrogates; a UnicodeEncodeError would show the text, maybe a secret.
+        text = str(value).encode(errors="surrogatepass")
     if b"\0" in text:
         raise ValueError(f"{name} must not contain a NUL character")
     return text
 
 
 def _milliseconds(seconds: float) -> int:
-    return ceil(seconds * 1000)
+    return ceil(min(seconds, 86_400) * 1000)  # the library counts more than a day as a day
 
 
 def _take_token(token: c_void_p | int) -> Token:

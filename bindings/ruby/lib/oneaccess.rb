@@ -9,7 +9,7 @@ require "rbconfig"
 #   token = client.get_token            # before every use, from any thread
 #   headers = { "Authorization" => token.authorization }
 module OneAccess
-  # What failed. The library's README says what to do about each.
+  # What failed. The library's README says what to do about each kind.
   module Kind
     ARGUMENT = 1
     CONFIG = 2
@@ -40,7 +40,7 @@ module OneAccess
   # Version of the loaded library.
   def self.version = Library.oneaccess_version
 
-  # A call failed. The message is one line; it names what to do and contains no secret.
+  # A call failed. The message is one line that says what to do; it contains no secret.
   class Error < StandardError
     # One of Kind; a newer library may have more numbers.
     attr_reader :kind
@@ -72,7 +72,7 @@ module OneAccess
     # Whether the same request may succeed later without any change.
     def retryable? = @retryable
 
-    # Whether the error comes from an earlier request: this call sent none.
+    # Whether the error comes from an earlier request; this call sent none.
     def remembered? = @remembered
   end
 
@@ -88,7 +88,7 @@ module OneAccess
 
     def initialize(access_token:, authorization:, expires_at:, token_type: "Bearer", scope: nil,
                    id_token: nil)
-      # Neither inspection nor serialisation (Marshal, YAML, JSON) looks into a Proc.
+      # Inspection and serialisation (Marshal, YAML, JSON) do not show what is in a Proc.
       @access_token = -> { access_token }
       @authorization = -> { authorization }
       @id_token = -> { id_token }
@@ -113,7 +113,7 @@ module OneAccess
   # child can continue to use it.
   class Client
     # Settings are those of docs/settings.md, by name: timeout_ms: 5000, ca_file: path,
-    # headers: { "X-tenant-id" => "1" }. nil leaves a setting at its default.
+    # headers: { "X-tenant-id" => "1" }. nil is the same as leaving one out.
     def initialize(endpoint:, client_id:, client_secret: nil, **settings)
       start(settings) do
         Library.oneaccess_config_new(Library.text(:endpoint, endpoint),
@@ -122,7 +122,7 @@ module OneAccess
       end
     end
 
-    # Takes ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
+    # Reads ONEACCESS_ENDPOINT, ONEACCESS_CLIENT_ID, ONEACCESS_CLIENT_SECRET and all settings from
     # the environment; the settings given here take precedence.
     def self.from_env(**settings)
       client = allocate
@@ -140,7 +140,7 @@ module OneAccess
             if timeout.nil?
               Library.oneaccess_client_get_token(@handle, token)
             else
-              milliseconds = (timeout * 1000).ceil
+              milliseconds = ([timeout, 86_400].min * 1000).ceil # the library's limit is a day
               Library.oneaccess_client_get_token_within(@handle, milliseconds, token)
             end
           end
@@ -211,23 +211,24 @@ module OneAccess
 
     def set(config, name, value)
       if name == :headers && value.is_a?(Hash)
+        Library.oneaccess_config_set(config, "headers", nil) # removes those from the environment
         value.each do |header, text|
           header = Library.text(name, header)
           Library.oneaccess_config_add_header(config, header, Library.text(name, text))
         end
       elsif !value.nil?
-        Library.oneaccess_config_set(config, name.to_s, Library.text(name, value))
+        setting = Library.text("a setting", name)
+        Library.oneaccess_config_set(config, setting, Library.text(name, value))
       end
     end
   end
 
-  # The C functions under their names, and what surrounds a call.
+  # The C functions under their names, and functions that convert arguments and results.
   module Library # :nodoc:
-    # No Thread#raise or Thread#kill, and so no Timeout, between a call and the release of what it
-    # returned.
+    # Delays Thread#raise, Thread#kill and Timeout until what a call returned is released.
     def self.uninterrupted(&) = Thread.handle_interrupt(Object => :never, &)
 
-    # What a function stores through its last argument, or an exception.
+    # Returns what a function stores through its last argument; raises its error.
     def self.out
       Fiddle::Pointer.malloc(Fiddle::SIZEOF_VOIDP, Fiddle::RUBY_FREE) do |stored|
         check(yield(stored))

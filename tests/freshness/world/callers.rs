@@ -233,8 +233,10 @@ impl World {
         let Some(store) = client.store.map(|store| &mut self.stores[store]) else { return };
         if store.holder.take_if(|(holder, _)| *holder == id).is_some() {
             let shareable = answer.as_ref().err().is_none_or(|error| is_shareable(error.kind()));
-            let entry = client.state.to_share(now, &mut actor.caller).filter(|_| shareable);
-            store.entry = entry.or(store.entry.take());
+            if shareable {
+                let entry = client.state.to_share(now, store.entry.as_ref());
+                store.entry = entry.or(store.entry.take());
+            }
         }
     }
 
