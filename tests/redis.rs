@@ -171,6 +171,24 @@ fn full_server_costs_no_token() {
     assert!(printed[2].contains("OOM"), "{printed:?}");
 }
 
+/// It would give a lock that cannot be released, for which the other processes would wait.
+#[test]
+fn server_without_scripts_gives_no_lock() {
+    if !installed() {
+        return;
+    }
+    let tenant = Tenant::start();
+    let server = redis(|_, _| ["--rename-command", "EVAL", ""].map(str::to_owned).to_vec());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    for _ in 0..2 {
+        let (printed, took) = timed(|| application.run(&["get", "stats", "error"]));
+        assert_eq!(printed[1], "attempts 1, hits 0, failures 1");
+        assert!(printed[2].contains("EVAL"), "{printed:?}");
+        assert!(took < ms(1500), "{took:?}");
+    }
+    assert_eq!(cli(server.port(), &["DBSIZE"]), "0");
+}
+
 #[test]
 fn tls_trusts_the_ca_file() {
     if !installed() {

@@ -25,6 +25,9 @@ const MAX_REPLY_BYTES: usize = (64 << 10) + 4096;
 const MAX_DELAY: Duration = Duration::from_millis(250);
 pub(super) const SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix"];
+/// Takes the lock. A script like the others, so that a server without scripts gives no lock that could
+/// not be released.
+const LOCK: &str = "return redis.call('set',KEYS[1],ARGV[1],'nx','px',ARGV[2])";
 /// Sets the entry if the lock is still held, and releases the lock.
 const SAVE: &str = "if redis.call('get',KEYS[2])==ARGV[1] then \
     redis.call('set',KEYS[1],ARGV[2],'px',ARGV[3]) redis.call('del',KEYS[2]) return 1 end return 0";
@@ -248,9 +251,8 @@ impl super::Place for Server<'_> {
         let random = random::<16>().ok_or_else(|| io::Error::other("no random numbers"))?;
         let value = random.map(|byte| format!("{byte:02x}")).concat();
         let (key, lease) = (lock_key(name), lease.as_millis().to_string());
-        let command: &[&[u8]] =
-            &[b"SET", key.as_bytes(), value.as_bytes(), b"NX", b"PX", lease.as_bytes()];
-        match self.run(&[command])?.as_slice() {
+        let command = ["EVAL", LOCK, "1", &key, &value, &lease].map(str::as_bytes);
+        match self.run(&[&command])?.as_slice() {
             [OwnedFrame::SimpleString(_)] => {
                 self.lock = Some((key, value));
                 Ok(Turn::Ours)
