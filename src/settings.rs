@@ -157,8 +157,10 @@ pub(crate) fn set(config: &mut Config, label: &str, name: &str, value: Option<&s
     };
     if let Err(allowed) = (setting.set)(config, value) {
         let value = value.unwrap_or_default();
-        // The value of a header may be a secret, and what stands before an @ a password.
-        let is_secret = name == "headers" || value.contains('@');
+        // The value of a header may be a secret; what stands before an @, a password, as may any part
+        // of a malformed URL.
+        let is_url = name == "store" && value.contains("://");
+        let is_secret = name == "headers" || value.contains('@') || is_url;
         let what = if is_secret { "not usable".to_owned() } else { shown(value) };
         config.mistake(ErrorKind::Config, format!("{label} is {what}; allowed: {allowed}"));
     }

@@ -54,48 +54,45 @@ impl Address {
     /// An error says what is allowed.
     pub fn parse(url: &str) -> Result<Address, &'static str> {
         const ALLOWED: &str = "redis://[user:password@]host[:port][/database], rediss:// for TLS, \
-             redis+unix:///path[?db=number]; valkey likewise";
+             redis+unix://[user:password@]/path[?db=number]; valkey likewise";
         let (scheme, rest) = url.split_once("://").ok_or(ALLOWED)?;
         let scheme = scheme.replace("valkey", "redis");
-        if scheme == "redis+unix" {
-            let (path, database) = rest.split_once("?db=").unwrap_or((rest, "0"));
-            let path = PathBuf::from(&*decoded(path).ok_or(ALLOWED)?);
-            let database = database.parse().map_err(|_| ALLOWED)?;
-            let place = Place::Unix(Some(path).filter(|path| path.is_absolute()).ok_or(ALLOWED)?);
-            return Ok(Address { place, user: None, password: None, database });
-        }
-        let tls = match scheme.as_str() {
-            "redis" => false,
-            "rediss" => true,
-            _ => return Err(ALLOWED),
-        };
+        let is_unix = scheme == "redis+unix";
         let (credentials, rest) = match rest.rsplit_once('@') {
-            Some((credentials, rest)) => (Some(credentials), rest),
-            None => (None, rest),
+            // A path may contain an @.
+            Some((before, _)) if is_unix && before.starts_with('/') => ("", rest),
+            Some(parts) => parts,
+            None => ("", rest),
         };
-        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = parse_authority(authority).map_err(|_| ALLOWED)?;
-        let (user, password) =
-            match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
-                None => (None, None),
-                Some((user, password)) => {
-                    let user = decoded(user).ok_or(ALLOWED)?;
-                    (Some(user.to_string()).filter(|user| !user.is_empty()), decoded(password))
-                }
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+        let user = decoded(user).ok_or(ALLOWED)?;
+        let password = decoded(password).ok_or(ALLOWED)?;
+        // Some programs take a lone word for the user, some for the password.
+        if password.is_empty() && !user.is_empty() {
+            return Err(ALLOWED);
+        }
+        let (place, database) = if is_unix {
+            let (path, database) = rest.split_once("?db=").unwrap_or((rest, "0"));
+            let path = Some(path).filter(|path| path.starts_with('/') && !path.contains('?'));
+            let path = decoded(path.ok_or(ALLOWED)?).ok_or(ALLOWED)?;
+            (Place::Unix(PathBuf::from(&*path)), database)
+        } else {
+            let tls = match scheme.as_str() {
+                "redis" => false,
+                "rediss" => true,
+                _ => return Err(ALLOWED),
             };
+            let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+            let (host, port) = parse_authority(authority).map_err(|_| ALLOWED)?;
+            let host = host.trim_matches(['[', ']']).to_owned();
+            let database = if database.is_empty() { "0" } else { database };
+            (Place::Tcp { host, port: port.unwrap_or(6379), tls }, database)
+        };
         Ok(Address {
-            place: Place::Tcp {
-                host: host.trim_matches(['[', ']']).to_owned(),
-                port: port.unwrap_or(6379),
-                tls,
-            },
-            user,
-            password: password.filter(|password| !password.is_empty()),
-            database: if database.is_empty() {
-                0
-            } else {
-                database.parse().map_err(|_| ALLOWED)?
-            },
+            place,
+            user: Some(user.to_string()).filter(|user| !user.is_empty()),
+            password: Some(password).filter(|password| !password.is_empty()),
+            database: database.parse().map_err(|_| ALLOWED)?,
         })
     }
 
@@ -120,6 +117,7 @@ fn decoded(text: &str) -> Option<Zeroizing<String>> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
+            Place::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Place::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
             Place::Unix(path) => write!(f, "{}", path.display()),
         }

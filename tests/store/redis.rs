@@ -28,6 +28,14 @@ fn urls_say_where_and_who() {
     );
     let Address { user, password, .. } = parsed("redis://:word@host");
     assert_eq!((user, password.as_deref().map(String::as_str)), (None, Some("word")));
+    // Not encoded, but not ambiguous either.
+    let Address { place, password, .. } = parsed("redis://app:p@s:/?#%@[::1]");
+    assert!(place == tcp("::1", 6379, false));
+    assert_eq!(password.as_deref().map(String::as_str), Some("p@s:/?#%"));
+    let Address { place, password, .. } = parsed("redis+unix://:word@/run/x.sock?db=1");
+    assert!(place == Place::Unix("/run/x.sock".into()));
+    assert_eq!(password.as_deref().map(String::as_str), Some("word"));
+    assert!(parsed("redis+unix:///run/redis@1/x").place == Place::Unix("/run/redis@1/x".into()));
 }
 
 #[test]
@@ -41,6 +49,17 @@ fn other_urls_are_refused() {
         "redis://a b",
         "redis+unix://relative",
         "redis+unix:///run/x?db=x",
+        // What other programs understand: here it would be part of the path.
+        "redis+unix:///run/x?db=1&pass=s3cr3t",
+        "redis+unix:///run/x?pass=s3cr3t&db=1",
+        "redis+unix:///run/x?pass=s3cr3t",
+        // Without its password a user would not be signed in.
+        "redis://user@host",
+        "redis://user:@host",
+        "redis://:%ff@host",
+        "redis://host:1/2/3",
+        "redis://host/-1",
+        "redis://[::1",
         "http://host",
     ] {
         assert!(Address::parse(url).is_err(), "{url}");
@@ -51,6 +70,14 @@ fn other_urls_are_refused() {
 fn password_is_not_shown() {
     let address = parsed("redis://app:s3cr3t@host:1/2");
     assert_eq!(format!("{address} {address:?}"), "host:1 host:1");
+    assert_eq!(parsed("redis://:s3cr3t@[::1]").to_string(), "[::1]:6379");
+    let malformed = ["redis://:s3cr3t:1", "redis://host?password=s3cr3t", "redis://x:s3cr3t@"];
+    for url in malformed.into_iter().chain(["redis+unix:///run/x?pass=s3cr3t"]) {
+        let config = crate::Config::new("host", "id", "secret").store(url);
+        let error = crate::Client::new(&config).err().expect(url);
+        assert!(error.to_string().contains("store is not usable; allowed: redis://"), "{error}");
+        assert!(!format!("{error} {config:?}").contains("s3cr3t"), "{error} {config:?}");
+    }
 }
 
 fn replies(bytes: &[u8], count: usize) -> io::Result<Vec<OwnedFrame>> {
