@@ -59,20 +59,35 @@ pub(super) fn look_up(
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let host = host.to_owned();
+    let found = in_thread("oneaccess-dns", time, closed, move || {
+        (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+    })?;
+    match found {
+        Ok(found) if found.is_empty() => Err(io::ErrorKind::NotFound.into()),
+        found => found.map_err(|error| no_descriptor().unwrap_or(error)),
+    }
+}
+
+/// The result of work that nothing can interrupt. The error is `TimedOut`, after this time or if the
+/// client was closed; then the thread is left to end by itself.
+pub(super) fn in_thread<T: Send + 'static>(
+    name: &str,
+    time: Duration,
+    closed: &AtomicBool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let (answer, answers) = mpsc::sync_channel(1);
-    thread::Builder::new().name("oneaccess-dns".to_owned()).spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
         // Fails if the caller has stopped waiting.
-        let _ = answer.send(found.map(Vec::from_iter));
+        let _ = answer.send(work());
     })?;
     let start = Instant::now();
     loop {
         let left = time.saturating_sub(start.elapsed());
         match answers.recv_timeout(left.min(CLOSE_CHECK)) {
-            Ok(Ok(found)) if found.is_empty() => return Err(io::ErrorKind::NotFound.into()),
-            Ok(found) => return found.map_err(|error| no_descriptor().unwrap_or(error)),
+            Ok(result) => return Ok(result),
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(io::Error::other("the lookup thread panicked"));
+                return Err(io::Error::other(format!("the thread {name} panicked")));
             }
             Err(RecvTimeoutError::Timeout) => {
                 if left.is_zero() || closed.load(Ordering::Relaxed) {

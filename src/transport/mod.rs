@@ -79,6 +79,9 @@ pub(crate) struct Transport {
     /// new client would go into reading them.
     agent: Snapshot<Option<Agent>>,
     context: Context,
+    /// Shared with a thread that connects to a Unix socket, while it does.
+    #[cfg(all(feature = "redis", unix))]
+    unix_connect: Arc<()>,
 }
 
 impl Transport {
@@ -105,6 +108,8 @@ impl Transport {
             config,
             proxy,
             context,
+            #[cfg(all(feature = "redis", unix))]
+            unix_connect: Arc::default(),
         }
     }
 
@@ -173,7 +178,7 @@ impl Transport {
         path: &std::path::Path,
         end: Instant,
     ) -> io::Result<Box<dyn Stream>> {
-        stream::unix(path, end, &self.context.closed)
+        stream::unix(path, end, &self.unix_connect, &self.context.closed)
     }
 
     /// Interrupts requests in progress; later ones fail.

@@ -4,20 +4,20 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 #[cfg(unix)]
-use std::os::unix::net::UnixStream;
+use std::os::{fd::OwnedFd, unix::net::UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-#[cfg(unix)]
-use std::{sync::mpsc, thread};
+use std::time::Instant;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::context::CLOSE_CHECK;
+#[cfg(unix)]
+use super::lookup::in_thread;
 use super::lookup::look_up;
-use super::tcp::connect_any;
+use super::tcp::{connect_any, ignore_closed_on_macos};
 
 /// Bytes in both directions.
 pub(crate) trait Stream: Read + Write + Send {
@@ -25,45 +25,28 @@ pub(crate) trait Stream: Read + Write + Send {
     fn set_end(&mut self, end: Instant);
 }
 
-/// A socket that reads and writes until an instant.
-struct Timed<S> {
-    socket: S,
+/// A socket that reads and writes until an instant. Also a Unix socket: what `UnixStream` writes to a
+/// closed one ends a C program by SIGPIPE before Rust 1.89, what `TcpStream` writes never does.
+struct Timed {
+    socket: TcpStream,
     end: Instant,
     closed: Arc<AtomicBool>,
 }
 
-/// What a TCP and a Unix socket have in common.
-trait Socket: Read + Write + Send {
-    fn set_timeouts(&self, time: Duration) -> io::Result<()>;
-}
-
-impl Socket for TcpStream {
-    fn set_timeouts(&self, time: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(time))?;
-        self.set_write_timeout(Some(time))
-    }
-}
-
-#[cfg(unix)]
-impl Socket for UnixStream {
-    fn set_timeouts(&self, time: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(time))?;
-        self.set_write_timeout(Some(time))
-    }
-}
-
-impl<S: Socket> Timed<S> {
+impl Timed {
     /// Repeats `step` until it has done something, in waits that are short enough to notice a close.
     fn until_done(
         &mut self,
-        mut step: impl FnMut(&mut S) -> io::Result<usize>,
+        mut step: impl FnMut(&mut TcpStream) -> io::Result<usize>,
     ) -> io::Result<usize> {
         loop {
             let left = self.end.saturating_duration_since(Instant::now());
             if left.is_zero() || self.closed.load(Ordering::Relaxed) {
                 return Err(ErrorKind::TimedOut.into());
             }
-            self.socket.set_timeouts(left.min(CLOSE_CHECK))?;
+            let wait = Some(left.min(CLOSE_CHECK));
+            ignore_closed_on_macos(self.socket.set_read_timeout(wait))?;
+            ignore_closed_on_macos(self.socket.set_write_timeout(wait))?;
             match step(&mut self.socket) {
                 Err(error) if is_temporary(&error) => {}
                 done => return done,
@@ -76,13 +59,13 @@ fn is_temporary(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-impl<S: Socket> Read for Timed<S> {
+impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.until_done(|socket| socket.read(buffer))
     }
 }
 
-impl<S: Socket> Write for Timed<S> {
+impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.until_done(|socket| socket.write(bytes))
     }
@@ -92,13 +75,13 @@ impl<S: Socket> Write for Timed<S> {
     }
 }
 
-impl<S: Socket> Stream for Timed<S> {
+impl Stream for Timed {
     fn set_end(&mut self, end: Instant) {
         self.end = end;
     }
 }
 
-impl<S: Socket> Stream for StreamOwned<ClientConnection, Timed<S>> {
+impl Stream for StreamOwned<ClientConnection, Timed> {
     fn set_end(&mut self, end: Instant) {
         self.sock.end = end;
     }
@@ -108,17 +91,22 @@ impl<S: Socket> Stream for StreamOwned<ClientConnection, Timed<S>> {
 pub(super) fn unix(
     path: &std::path::Path,
     end: Instant,
+    connecting: &Arc<()>,
     closed: &Arc<AtomicBool>,
 ) -> io::Result<Box<dyn Stream>> {
-    // In a thread of its own: with a full backlog connecting waits, and nothing can interrupt it.
-    let (answer, answers) = mpsc::sync_channel(1);
+    // With a full backlog connecting waits until the server accepts. Only one thread waits for that.
+    if Arc::strong_count(connecting) > 1 {
+        return Err(ErrorKind::TimedOut.into());
+    }
+    let connecting = connecting.clone();
     let path = path.to_owned();
-    thread::Builder::new().name("oneaccess-unix".to_owned()).spawn(move || {
-        // Fails if the caller has stopped waiting.
-        let _ = answer.send(UnixStream::connect(path));
-    })?;
     let left = end.saturating_duration_since(Instant::now());
-    let socket = answers.recv_timeout(left).map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
+    let socket = in_thread("oneaccess-unix", left, closed, move || {
+        let socket = UnixStream::connect(path);
+        drop(connecting);
+        socket
+    })??;
+    let socket = TcpStream::from(OwnedFd::from(socket));
     Ok(Box::new(Timed { socket, end, closed: closed.clone() }))
 }
 

@@ -101,7 +101,7 @@ pub(super) fn connect_any(addresses: &[SocketAddr], end: Instant) -> io::Result<
 
 /// macOS refuses to set a timeout (EINVAL) once the peer has closed, although its answer can still be
 /// read.
-fn ignore_closed_on_macos(outcome: io::Result<()>) -> io::Result<()> {
+pub(super) fn ignore_closed_on_macos(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {
             Ok(())

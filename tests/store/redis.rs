@@ -145,8 +145,8 @@ fn any_bytes_are_an_error_or_replies() {
 #[test]
 fn refusals_do_not_quote_what_was_sent() {
     let reply = OwnedFrame::Error("ERR unknown command 's3cr3t'".to_owned());
-    let text = refusal(&reply).expect("a refusal").to_string();
-    assert!(text.contains("\"ERR\"") && !text.contains("s3cr3t"), "{text}");
+    let text = refusal(&[reply], &[&[b"AUTH", b"s3cr3t"]]).expect("a refusal").to_string();
+    assert!(text.contains("refused AUTH with \"ERR\"") && !text.contains("s3cr3t"), "{text}");
 }
 
 #[test]
@@ -159,4 +159,28 @@ fn cluster_says_where_an_entry_is() {
     for other in ["MOVED", "MOVED 1", "MOVED 1 x", "ERR MOVED 1 a:1"] {
         assert_eq!(moved(&reply(other)), None, "{other}");
     }
+}
+
+/// A server that has been stopped, with a full backlog.
+#[cfg(target_os = "linux")]
+#[test]
+fn second_look_at_a_full_backlog_takes_no_thread() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("redis.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    // SAFETY: a system call.
+    assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&listener), 0) }, 0);
+    let _pending = std::os::unix::net::UnixStream::connect(&path).expect("a connection");
+    let config = crate::Config::new("https://localhost", "id", "secret").system_roots(false);
+    let transport = Transport::new(std::sync::Arc::new(config)).expect("a transport");
+    let connect = || {
+        let start = Instant::now();
+        let outcome = transport.connect_unix(&path, start + Duration::from_millis(50));
+        let error = outcome.err().expect("no connection");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        start.elapsed()
+    };
+    assert!(connect() >= Duration::from_millis(50));
+    assert!(connect() < Duration::from_millis(50), "it waits in another thread");
+    drop(listener);
 }
