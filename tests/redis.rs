@@ -152,6 +152,14 @@ fn refusals_cost_no_token_and_say_what_to_do() {
         );
         assert!(!printed[2].contains("wrong"), "{printed:?}");
     }
+    let (port, plain) = (server.port(), plain());
+    for (store, why) in [
+        (format!("redis://:right@127.0.0.1:{port}/16"), "SELECT with \"ERR\"; it has no database"),
+        (format!("redis://:x@127.0.0.1:{}", plain.port()), "AUTH with \"ERR\"; it has no password"),
+    ] {
+        let printed = Application { tenant: &tenant, store }.run(&["get", "error"]);
+        assert!(printed[1].contains(why), "{printed:?}");
+    }
     let store = format!("redis://:right@127.0.0.1:{}/3", server.port());
     let application = Application { tenant: &tenant, store };
     assert_eq!(application.run(&["get", "stats"])[1], ONE_REQUEST);
@@ -235,8 +243,11 @@ fn unix_socket_works() {
     let tenant = Tenant::start();
     let folder = tempfile::TempDir::new().expect("a folder");
     let socket = folder.path().join("redis.sock").display().to_string();
-    let _server = redis(|_, _| vec!["--unixsocket".into(), socket.clone()]);
-    let application = Application { tenant: &tenant, store: format!("redis+unix://{socket}?db=1") };
+    let _server = redis(|_, _| {
+        ["--unixsocket", &socket, "--requirepass", "word"].map(str::to_owned).to_vec()
+    });
+    let store = format!("redis+unix://:word@{socket}?db=1");
+    let application = Application { tenant: &tenant, store };
     assert_eq!(application.run(&["get", "stats", "error"])[1..], [ONE_REQUEST, "none"]);
     assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
 }
@@ -317,6 +328,68 @@ fn faults_cost_a_quarter_of_a_second() {
     }
 }
 
+/// The server may delay a call by 250 ms before its request, and by as much after it, however many
+/// commands that takes.
+#[test]
+fn slow_commands_share_a_quarter_of_a_second() {
+    let replies = ["$-1\r\n:-2\r\n", "+OK\r\n", "$-1\r\n:-2\r\n", "$-1\r\n:-2\r\n", ":1\r\n"];
+    // Before the request there are three, after it two.
+    for delays in [[110, 110, 110, 0, 0], [10, 10, 10, 220, 220]] {
+        let (port, _) = misbehaving(move |mut stream| {
+            for (reply, delay) in replies.iter().zip(delays) {
+                if stream.read(&mut [0; 4096])? == 0 {
+                    break;
+                }
+                thread::sleep(ms(delay));
+                stream.write_all(reply.as_bytes())?;
+            }
+            Ok(())
+        });
+        let tenant = Tenant::start();
+        let client = Client::new(&support::config(&tenant).store(&at(port))).expect("a client");
+        let (token, took) = timed(|| client.token());
+        token.expect("a token");
+        println!("{delays:?}: {took:?}");
+        assert!(took < ms(250 + 50), "{delays:?}: {took:?}");
+    }
+}
+
+/// With a full backlog connecting waits; there is one thread for it at most.
+#[test]
+fn full_backlog_costs_one_thread() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let socket = folder.path().join("redis.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    // SAFETY: a system call.
+    assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&listener), 0) }, 0);
+    let _pending = std::os::unix::net::UnixStream::connect(&socket).expect("a connection");
+    let tenant = Tenant::start();
+    let waiting = || {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("tasks");
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        };
+        tasks.filter_map(name).filter(|name| name.starts_with("oneaccess-unix")).count()
+    };
+    let store = format!("redis+unix://{}", socket.display());
+    let client = Client::new(&support::config(&tenant).store(&store)).expect("a client");
+    let (token, took) = timed(|| client.token());
+    token.expect("a token");
+    assert!(took < ms(250 + 300), "{took:?}");
+    assert_eq!(waiting(), 1);
+    // A close is noticed at once.
+    let other = Client::new(&support::config(&tenant).store(&store)).expect("a client");
+    thread::scope(|scope| {
+        let call = scope.spawn(|| timed(|| other.token()));
+        thread::sleep(ms(50));
+        other.close();
+        let (outcome, took) = call.join().expect("a result");
+        assert!(outcome.is_err() && took < ms(200), "{outcome:?} {took:?}");
+    });
+    drop(listener);
+    until(|| waiting() == 0);
+}
+
 /// Little time: the server may take a quarter of it.
 #[test]
 fn deadlines_hold_with_a_silent_server() {
@@ -345,6 +418,14 @@ fn one_redirection_is_followed() {
     let application = Application { tenant: &tenant, store: at(port) };
     assert_eq!(application.run(&["get", "stats", "error"])[1..], [ONE_REQUEST, "none"]);
     assert_eq!(application.run(&["get", "stats"])[1], ONE_HIT);
+    // Often it names an address that only it can reach.
+    let (port, _) = misbehaving(|mut stream| {
+        stream.read_exact(&mut [0; 16])?;
+        stream.write_all(b"-MOVED 1 127.0.0.1:1\r\n".repeat(2).as_slice())
+    });
+    let elsewhere = Application { tenant: &tenant, store: at(port) };
+    let why = elsewhere.run(&["get", "error"]).swap_remove(1);
+    assert!(why.contains("its cluster names 127.0.0.1:1: Connection refused"), "{why}");
     assert!(cli(server.port(), &["KEYS", "*"]).starts_with("oneaccess:{"));
 }
 

@@ -126,6 +126,9 @@ impl Cache {
         }
         let shareable = self.make_requests(caller, source);
         self.changed.notify_all();
+        if let Some(visit) = &mut visit {
+            visit.renew_time(caller.time_left(os::now().boot));
+        }
         if let Some(mut visit) = visit.filter(|_| shareable) {
             let _ = catch_panic(|| {
                 let found = visit.look();
@@ -140,6 +143,7 @@ impl Cache {
     fn take_turn(&self, caller: &mut Caller, visit: &mut Visit) -> bool {
         let (mut pause, max_pause) = visit.pauses();
         loop {
+            visit.renew_time(caller.time_left(os::now().boot));
             let entry = visit.look();
             if self.take_found(caller, entry.as_ref()) {
                 return true;

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use super::clocks::{decode_lease, encode_lease};
 use super::entry::Age;
-use super::{Place, Turn};
+use super::{MAX_ENTRY_BYTES, Place, Turn, check_length};
 use crate::os::{FileLock, PrivateFolder};
 
 /// A longer file is not one of ours.
-const MAX_ENTRY_BYTES: u64 = 64 << 10;
 /// A lease takes about 80.
 const MAX_LEASE_BYTES: u64 = 256;
 /// A holder that is this much over its lease is stopped, or was killed while a child of it lives.
@@ -75,8 +74,8 @@ impl Place for FolderVisit<'_> {
             file => file?,
         };
         let mut bytes = Vec::new();
-        file.take(MAX_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 {
+        file.take(MAX_ENTRY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        match bytes.len() {
             0..=MAX_ENTRY_BYTES => Ok(Some((bytes, Age::Clocks))),
             _ => Err(io::Error::other("the entry is longer than 64 KiB")),
         }
@@ -86,9 +85,7 @@ impl Place for FolderVisit<'_> {
     /// the entry cannot be opened, and is requested again.
     fn write(&mut self, name: &str, bytes: &[u8], _: Duration) -> io::Result<()> {
         let Some(held) = &self.held else { return Ok(()) };
-        if bytes.len() as u64 > MAX_ENTRY_BYTES {
-            return Err(io::Error::other("the token is too long: the entry would exceed 64 KiB"));
-        }
+        check_length(bytes)?;
         let new = format!("{name}{}", held.new_suffix);
         let written = self.folder.replace_file(&new).and_then(|mut file| file.write_all(bytes));
         let written = written.and_then(|()| self.folder.rename(&new, name));

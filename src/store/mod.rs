@@ -31,6 +31,7 @@ use folder::Folder;
 pub use redis::fuzz_replies;
 use seal::Seal;
 
+const MAX_ENTRY_BYTES: usize = 64 << 10;
 /// After a failure a server is left alone for so long, times 0.8 to 1.2.
 const QUIET_TIME: Duration = Duration::from_secs(30);
 
@@ -98,6 +99,8 @@ trait Place {
     fn remove(&mut self, name: &str) -> io::Result<()>;
     /// How long to wait before the next look, the first time and at most.
     fn pauses(&self) -> (Duration, Duration);
+    /// A call that has this much time left may be delayed by the store once more.
+    fn renew_time(&mut self, _left: Duration) {}
     /// Whether nothing more can be done here during this refresh.
     fn is_lost(&self) -> bool {
         false
@@ -185,10 +188,15 @@ impl Store {
         let message = format!("the store {name} cannot be used: {why}");
         log::warn!("{message}");
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let quiet_time = QUIET_TIME.mul_f64(0.8 + 0.4 * os::random()).as_millis() as u64;
-        self.quiet_until.store(now_ms() + quiet_time, Ordering::Relaxed);
         let error = Error::new(ErrorKind::Config, message).with_retryable(true);
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+fn check_length(entry: &[u8]) -> io::Result<()> {
+    match entry.len() {
+        0..=MAX_ENTRY_BYTES => Ok(()),
+        _ => Err(io::Error::other("the token is too long: the entry would exceed 64 KiB")),
     }
 }
 
@@ -201,6 +209,12 @@ impl Visit<'_> {
         *self.secret == secret
     }
 
+    /// Before its request a call is delayed by the store for a bounded time, which begins here, and after
+    /// it once more. `left`: what the call has left.
+    pub fn renew_time(&mut self, left: Duration) {
+        self.place.renew_time(left);
+    }
+
     fn checked<T>(&self, result: io::Result<T>) -> Option<T> {
         result.map_err(|error| self.note(&error)).ok()
     }
@@ -209,6 +223,10 @@ impl Visit<'_> {
     fn note(&self, why: &dyn std::fmt::Display) {
         if !self.has_failed.replace(true) {
             self.store.note(why);
+        }
+        if self.place.is_lost() {
+            let quiet_time = QUIET_TIME.mul_f64(0.8 + 0.4 * os::random()).as_millis() as u64;
+            self.store.quiet_until.store(now_ms() + quiet_time, Ordering::Relaxed);
         }
     }
 

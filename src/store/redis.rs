@@ -13,9 +13,9 @@ use redis_protocol::resp2::encode::encode_borrowed;
 use redis_protocol::resp2::types::{BorrowedFrame, OwnedFrame};
 use zeroize::Zeroizing;
 
-use super::Turn;
 use super::entry::Age;
 use super::seal::random;
+use super::{Turn, check_length};
 use crate::endpoint::parse_authority;
 use crate::transport::{Stream, Transport};
 
@@ -23,6 +23,8 @@ use crate::transport::{Stream, Transport};
 const MAX_REPLY_BYTES: usize = (64 << 10) + 4096;
 /// How long the server may delay a call before its request, and after it.
 const MAX_DELAY: Duration = Duration::from_millis(250);
+/// Of a call whose time is over, so that it can still leave its token and its lock.
+const MIN_DELAY: Duration = Duration::from_millis(100);
 pub(super) const SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix"];
 /// Takes the lock. A script like the others, so that a server without scripts gives no lock that could
@@ -136,9 +138,12 @@ pub(super) struct Server<'a> {
     address: Address,
     /// One connection for each refresh: none has to be kept, or to survive a fork.
     stream: Option<Box<dyn Stream>>,
-    /// How long the commands of one look may take together, and how much of that is left.
+    /// How long the server may delay the call before its request, or after it, and how much of that is
+    /// left.
     time: Duration,
     left: Duration,
+    /// Whether the address is one that a node of the cluster has named.
+    is_moved: bool,
     /// After a failure.
     is_lost: bool,
     /// The key and the value of the lock while it is held.
@@ -157,6 +162,7 @@ impl Server<'_> {
             stream: None,
             time,
             left: time,
+            is_moved: false,
             is_lost: false,
             lock: None,
             found: Vec::new(),
@@ -182,16 +188,20 @@ impl Server<'_> {
         let mut replies = self.run_once(commands, end);
         if let Some((host, port)) = replies.as_ref().ok().and_then(|replies| moved(replies)) {
             self.address = self.address.moved_to(&host, port);
+            self.is_moved = true;
             self.stream = None;
             replies = self.run_once(commands, end);
         }
         self.left = self.left.saturating_sub(start.elapsed());
-        let replies = replies.and_then(|replies| match replies.iter().find_map(refusal) {
+        let replies = replies.and_then(|replies| match refusal(&replies, commands) {
             Some(refusal) => Err(refusal),
             None => Ok(replies),
         });
         self.is_lost = replies.is_err();
-        replies
+        replies.map_err(|error| match self.is_moved {
+            true => io::Error::other(format!("its cluster names {}: {error}", self.address)),
+            false => error,
+        })
     }
 
     fn run_once(&mut self, commands: &[&[&[u8]]], end: Instant) -> io::Result<Vec<OwnedFrame>> {
@@ -220,7 +230,7 @@ impl Server<'_> {
         stream.write_all(&encode(&all))?;
         stream.flush()?;
         let mut replies = read_replies(stream, all.len())?;
-        if let Some(refusal) = replies[..first].iter().find_map(refusal) {
+        if let Some(refusal) = refusal(&replies[..first], &all) {
             return Err(refusal);
         }
         Ok(replies.split_off(first))
@@ -229,7 +239,6 @@ impl Server<'_> {
 
 impl super::Place for Server<'_> {
     fn read(&mut self, name: &str) -> io::Result<Option<(Vec<u8>, Age)>> {
-        self.left = self.time;
         let start = Instant::now();
         let key = key(name);
         let commands: [&[&[u8]]; 2] = [&[b"GET", key.as_bytes()], &[b"PTTL", key.as_bytes()]];
@@ -262,11 +271,11 @@ impl super::Place for Server<'_> {
 
     /// Releases the lock too, in the same step.
     fn write(&mut self, name: &str, bytes: &[u8], life: Duration) -> io::Result<()> {
-        if life.is_zero() {
+        if life.as_millis() == 0 {
             return Ok(());
         }
+        check_length(bytes)?;
         let Some((lock_key, lock)) = self.lock.take() else { return Ok(()) };
-        self.left = self.time;
         let (key, life) = (key(name), life.as_millis().to_string());
         let texts = [SAVE, "2", &key, &lock_key, &lock];
         let mut command: Vec<&[u8]> = vec![b"EVAL"];
@@ -289,6 +298,10 @@ impl super::Place for Server<'_> {
         (Duration::from_millis(50), Duration::from_millis(500))
     }
 
+    fn renew_time(&mut self, left: Duration) {
+        self.left = self.time.min(left.max(MIN_DELAY));
+    }
+
     fn is_lost(&self) -> bool {
         self.is_lost
     }
@@ -297,7 +310,6 @@ impl super::Place for Server<'_> {
 impl Drop for Server<'_> {
     fn drop(&mut self) {
         if let Some((key, value)) = self.lock.take().filter(|_| !self.is_lost) {
-            self.left = self.time;
             // Otherwise the lock ends with its lease.
             let _ = self.remove_value(&key, value.as_bytes());
         }
@@ -367,7 +379,7 @@ fn read_replies(stream: &mut impl Read, count: usize) -> io::Result<Vec<OwnedFra
 pub fn fuzz_replies(mut bytes: &[u8]) {
     if let Ok(replies) = read_replies(&mut bytes, 2) {
         assert!(replies.iter().all(|reply| !matches!(reply, OwnedFrame::Array(_))));
-        let _ = (moved(&replies), replies.iter().find_map(refusal));
+        let _ = (moved(&replies), refusal(&replies, &[&[b"GET"], &[b"PTTL"]]));
     }
 }
 
@@ -382,20 +394,34 @@ fn moved(replies: &[OwnedFrame]) -> Option<(String, u16)> {
     })
 }
 
-/// Only the code: the rest may quote what was sent.
-fn refusal(reply: &OwnedFrame) -> Option<io::Error> {
-    let OwnedFrame::Error(text) = reply else { return None };
+/// The first reply that refuses its command. Of its text only the code: the rest may quote what was sent.
+fn refusal(replies: &[OwnedFrame], commands: &[&[&[u8]]]) -> Option<io::Error> {
+    let (text, command) =
+        replies.iter().zip(commands).find_map(|(reply, command)| match reply {
+            OwnedFrame::Error(text) => Some((text, String::from_utf8_lossy(command[0]))),
+            _ => None,
+        })?;
     let code: String = text.split(' ').next().unwrap_or_default().chars().take(20).collect();
-    let advice = match code.as_str() {
-        "NOAUTH" | "WRONGPASS" => "set user and password in the URL: redis://user:password@host",
-        "NOPERM" => "allow ~oneaccess:* +get +set +del +pttl +eval",
-        "READONLY" => "it is a replica: name the primary server",
-        "MOVED" | "ASK" | "CLUSTERDOWN" => "the cluster is being changed",
-        "OOM" => "it is out of memory",
-        "LOADING" | "BUSY" | "TRYAGAIN" => "it is busy",
+    let advice = match (code.as_str(), &*command) {
+        ("NOAUTH" | "WRONGPASS", _) => {
+            "set user and password in the URL: redis://user:password@host"
+        }
+        ("NOPERM", "SELECT") => "allow +select",
+        ("NOPERM", _) => "allow ~oneaccess:* +get +set +del +pttl +eval",
+        ("DENIED", _) => "it serves its own machine only (protected mode): give it a password",
+        ("READONLY", _) => "it is a replica: name the primary server",
+        ("MOVED" | "ASK" | "CLUSTERDOWN", _) => "the cluster is being changed",
+        ("OOM", _) => "it is out of memory",
+        ("LOADING" | "BUSY" | "TRYAGAIN", _) => "it is busy",
+        ("ERR", _) if text.starts_with("ERR max number of clients") => {
+            "it has too many connections"
+        }
+        ("ERR", "AUTH") => "it has no password, or no users: change the URL",
+        ("ERR", "SELECT") => "it has no database of this number",
+        ("ERR", "EVAL") => "it must allow scripts with get, set and del",
         _ => "see its log",
     };
-    Some(io::Error::other(format!("it refused the command with {code:?}; {advice}")))
+    Some(io::Error::other(format!("it refused {command} with {code:?}; {advice}")))
 }
 
 fn malformed() -> io::Error {
