@@ -74,7 +74,7 @@ fn password_is_not_shown() {
     let malformed = ["redis://:s3cr3t:1", "redis://host?password=s3cr3t", "redis://x:s3cr3t@"];
     for url in malformed.into_iter().chain(["redis+unix:///run/x?pass=s3cr3t"]) {
         let config = crate::Config::new("host", "id", "secret").store(url);
-        let error = crate::Client::new(&config).err().expect(url);
+        let error = crate::Client::new(&config).expect_err(url);
         assert!(error.to_string().contains("store is not usable; allowed: redis://"), "{error}");
         assert!(!format!("{error} {config:?}").contains("s3cr3t"), "{error} {config:?}");
     }
@@ -183,4 +183,41 @@ fn second_look_at_a_full_backlog_takes_no_thread() {
     assert!(connect() >= Duration::from_millis(50));
     assert!(connect() < Duration::from_millis(50), "it waits in another thread");
     drop(listener);
+}
+
+/// A server that gives this reply to each connection.
+fn server_that_says(reply: &'static [u8]) -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(reply));
+        }
+    });
+    port
+}
+
+#[test]
+fn only_a_failed_server_is_left_alone_for_a_while() {
+    for (reply, is_left_alone) in [(&b"-ERR\r\n-ERR\r\n"[..], true), (b"$1\r\nx\r\n:9\r\n", false)]
+    {
+        let url = format!("redis://127.0.0.1:{}", server_that_says(reply));
+        let config = crate::Config::new("https://localhost", "id", "secret").system_roots(false);
+        let config = std::sync::Arc::new(config.store(&url));
+        let transport = Transport::new(config.clone()).expect("a transport");
+        let store = super::super::Store::new(&config).expect("a store");
+        let visit = || {
+            store.visit(Zeroizing::new("secret".to_owned()), &transport, Duration::from_secs(30))
+        };
+        assert!(visit().expect("a visit").look().is_none());
+        assert_eq!(store.failures(), 1);
+        assert_eq!(visit().is_none(), is_left_alone);
+        // Later it is asked again.
+        let quiet_until = store.quiet_until.load(std::sync::atomic::Ordering::Relaxed);
+        let now = super::super::now_ms();
+        assert_eq!((now + 24_000 - 1000..now + 36_001).contains(&quiet_until), is_left_alone);
+        store.quiet_until.store(now, std::sync::atomic::Ordering::Relaxed);
+        assert!(visit().expect("a visit").look().is_none());
+        assert_eq!(store.failures(), 2);
+    }
 }
