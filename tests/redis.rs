@@ -179,6 +179,34 @@ fn full_server_costs_no_token() {
     assert!(printed[2].contains("OOM"), "{printed:?}");
 }
 
+/// Readers would take such an entry for an invalid reply, and give up the server.
+#[test]
+fn token_too_long_for_an_entry_is_not_written() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    // The second client finds what the first one has left. One token just fits.
+    for (length, stats) in [(70_000, [(0, 1), (0, 1)]), (65_000, [(0, 0), (1, 0)])] {
+        let token = "x".repeat(length);
+        for (hits, failures) in stats {
+            let body = format!(r#"{{"access_token":"{token}","expires_in":1800}}"#);
+            if hits == 0 {
+                tenant.next(Answer::json(200, &body));
+            }
+            let config = support::config(&tenant).store(&at(server.port()));
+            let client = Client::new(&config).expect("a client");
+            assert!(client.token().expect("a token").access_token() == token);
+            let error = client.last_store_error().map(|error| error.to_string());
+            assert_eq!(client.stat(Stat::StoreHits), hits, "{error:?}");
+            assert_eq!(client.stat(Stat::StoreFailures), failures, "{error:?}");
+            assert!(error.is_none_or(|error| error.contains("the token is too long")));
+            // The lock is released.
+            assert_eq!(cli(server.port(), &["DBSIZE"]), if length < 65_536 { "1" } else { "0" });
+        }
+    }
+}
+
 /// It would give a lock that cannot be released, for which the other processes would wait.
 #[test]
 fn server_without_scripts_gives_no_lock() {
