@@ -257,6 +257,9 @@ fn tls_trusts_the_ca_file() {
     assert_eq!(printed[1..], [ONE_REQUEST, "none"]);
     let printed = Process::of(command.env("ONEACCESS_CA_FILE", &both)).end();
     assert_eq!(printed[1..], [ONE_HIT, "none"]);
+    let without_tls = Application { tenant: &tenant, store: at(server.port()) };
+    let why = without_tls.run(&["get", "error"]).swap_remove(1);
+    assert!(why.contains("rediss://"), "{why}");
     // The tenant's CA alone does not vouch for this server.
     let printed = application.run(&["get", "stats", "error"]);
     assert_eq!(printed[1], "attempts 1, hits 0, failures 1");
@@ -379,6 +382,34 @@ fn slow_commands_share_a_quarter_of_a_second() {
         token.expect("a token");
         println!("{delays:?}: {took:?}");
         assert!(took < ms(350), "{delays:?}: {took:?}");
+    }
+}
+
+/// So does a server that cannot be reached, or that does not complete a TLS handshake.
+#[test]
+fn connecting_costs_a_quarter_of_a_second() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    // SAFETY: a system call.
+    assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&listener), 0) }, 0);
+    let address = listener.local_addr().expect("an address");
+    // From now on Linux drops further SYN packets.
+    let _pending = TcpStream::connect(address).expect("a connection");
+    let full = address.port();
+    let (silent, _) = misbehaving(|mut stream| stream.read_to_end(&mut Vec::new()).map(drop));
+    let moved = format!("-MOVED 1 127.0.0.1:{full}\r\n").repeat(2);
+    let (moving, _) = misbehaving(move |mut stream| {
+        stream.read_exact(&mut [0; 16])?;
+        stream.write_all(moved.as_bytes())
+    });
+    let tenant = Tenant::start();
+    for store in [at(full), at(moving), format!("rediss://localhost:{silent}")] {
+        let client = Client::new(&support::config(&tenant).store(&store)).expect("a client");
+        let (token, took) = timed(|| client.token());
+        token.expect("a token");
+        let error = client.last_store_error().expect("a failure").to_string();
+        println!("{store}: {took:?}: {error}");
+        assert!(error.contains("timed out"), "{error}");
+        assert!(took < ms(250 + 300), "{store}: {took:?}");
     }
 }
 

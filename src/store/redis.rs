@@ -3,7 +3,7 @@
 //! with its deadline.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -227,9 +227,14 @@ impl Server<'_> {
         all.extend(commands);
         let stream = self.stream.as_mut().expect("connected");
         stream.set_end(end);
-        stream.write_all(&encode(&all))?;
-        stream.flush()?;
-        let mut replies = read_replies(stream, all.len())?;
+        let sent = stream.write_all(&encode(&all)).and_then(|()| stream.flush());
+        let replies = sent.and_then(|()| read_replies(stream, all.len()));
+        let mut replies = replies.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                io::Error::other("it closed the connection; does it expect TLS (rediss://)?")
+            }
+            _ => error,
+        })?;
         if let Some(refusal) = refusal(&replies[..first], &all) {
             return Err(refusal);
         }
