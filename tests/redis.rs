@@ -504,6 +504,24 @@ fn server_that_is_killed_meanwhile_costs_no_token() {
     assert_eq!(printed[1], "attempts 2, hits 0, failures 1");
 }
 
+#[test]
+fn holder_that_has_lost_its_lock_writes_nothing() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    tenant.next(Answer::json(503, "{}").delayed(ms(300)));
+    let process = application.start(&["get", "stats"]);
+    until(|| tenant.requests() == 1);
+    let lock = cli(server.port(), &["KEYS", "*"]);
+    assert!(lock.ends_with(":lock"), "{lock}");
+    cli(server.port(), &["SET", &lock, "another holder"]);
+    assert_eq!(process.end()[1], "attempts 2, hits 0, failures 0");
+    assert_eq!(cli(server.port(), &["KEYS", "*"]), lock);
+    assert_eq!(cli(server.port(), &["GET", &lock]), "another holder");
+}
+
 /// Three nodes, each with a third of the keys: whichever is named, all processes meet at one.
 #[test]
 fn cluster_is_one_store() {

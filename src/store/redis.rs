@@ -407,7 +407,10 @@ fn refusal(replies: &[OwnedFrame], commands: &[&[&[u8]]]) -> Option<io::Error> {
             _ => None,
         })?;
     let code: String = text.split(' ').next().unwrap_or_default().chars().take(20).collect();
-    let advice = match (code.as_str(), &*command) {
+    // Redis 6 puts the code of a command that fails within a script into the text of its own.
+    let within = ["READONLY", "OOM"].into_iter().find(|code| text.contains(code));
+    let code = within.filter(|_| code == "ERR" && command == "EVAL").unwrap_or(&code);
+    let advice = match (code, &*command) {
         ("NOAUTH" | "WRONGPASS", _) => {
             "set user and password in the URL: redis://user:password@host"
         }

@@ -150,6 +150,15 @@ fn refusals_do_not_quote_what_was_sent() {
 }
 
 #[test]
+fn redis_6_refuses_within_a_script() {
+    let text = "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY \
+                You can't write against a read only replica.";
+    let reply = OwnedFrame::Error(text.to_owned());
+    let text = refusal(&[reply], &[&[b"EVAL"]]).expect("a refusal").to_string();
+    assert!(text.contains("EVAL with \"READONLY\"; it is a replica"), "{text}");
+}
+
+#[test]
 fn cluster_says_where_an_entry_is() {
     let reply = |text: &str| [OwnedFrame::Error(text.to_owned())];
     assert_eq!(moved(&reply("MOVED 3999 127.0.0.1:6381")), Some(("127.0.0.1".to_owned(), 6381)));
