@@ -10,6 +10,8 @@ use crate::os::file_lock::{self, FileLock};
 
 /// A longer file is not one of ours.
 const MAX_ENTRY_BYTES: u64 = 64 << 10;
+/// Such an entry is read at once.
+const USUAL_ENTRY_BYTES: usize = 8 << 10;
 /// A holder that is this much over its lease is stopped, or was killed while a child of it lives.
 const OVERDUE: Duration = Duration::from_secs(1);
 
@@ -41,22 +43,23 @@ impl Drop for HeldLock {
 impl Folder {
     /// The folder of this path, which is made if only its last part is missing.
     pub fn open(path: &Path) -> io::Result<Folder> {
-        if let Err(error) = path.metadata() {
-            match error.kind() {
-                io::ErrorKind::NotFound => make(path, false)?,
-                _ => return Err(error),
-            }
-        }
-        Folder::checked(path)
+        Folder::open_or_make(path, false)
     }
 
     /// The folder of this user for caches.
     pub fn open_default() -> io::Result<Folder> {
         let path = default_path().ok_or_else(|| io::Error::other("the user has no home folder"))?;
-        if !path.exists() {
-            make(&path, true)?;
+        Folder::open_or_make(&path, true)
+    }
+
+    fn open_or_make(path: &Path, with_parents: bool) -> io::Result<Folder> {
+        match Folder::checked(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(path, with_parents)?;
+                Folder::checked(path)
+            }
+            folder => folder,
         }
-        Folder::checked(&path)
     }
 
     fn checked(path: &Path) -> io::Result<Folder> {
@@ -77,7 +80,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_ENTRY_BYTES);
         file.take(MAX_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 {
             0..=MAX_ENTRY_BYTES => Ok(Some(bytes)),
