@@ -377,6 +377,22 @@ fn node_has_types() {
     succeed(Command::new("sh").args(["-c", tsc]).current_dir(&work));
 }
 
+/// The wrapper has types throughout; a program compiles against them, and its mistakes are found.
+#[test]
+fn python_has_types() {
+    if !has("python", "mypy --version", "mypy") {
+        return;
+    }
+    let work = TempDir::new().expect("a folder"); // for mypy's cache
+    succeed(
+        Command::new("mypy")
+            .arg("--strict")
+            .arg(folder("python").join("oneaccess"))
+            .arg(root().join("tests/bindings/python.py"))
+            .current_dir(&work),
+    );
+}
+
 /// Whatever is a folder in `bindings/` is tested above.
 #[test]
 fn every_binding_is_tested() {

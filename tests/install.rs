@@ -7,8 +7,8 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use support::native::{
-    Library, NATIVE_LIBRARIES, Program, as_user, has, make, root, succeed, target_folder,
-    with_tenant,
+    Library, NATIVE_LIBRARIES, Program, as_user, files_below, has, make, root, succeed,
+    target_folder, with_tenant,
 };
 use support::tenant::Tenant;
 use tempfile::TempDir;
@@ -19,14 +19,6 @@ static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
     succeed(make().arg("install").arg(format!("PREFIX={}", prefix.display())));
     prefix
 });
-
-fn files_below(folder: &Path) -> Vec<String> {
-    let listed =
-        succeed(Command::new("find").arg(folder).args(["!", "-type", "d", "-printf", "%P\n"]));
-    let mut files: Vec<String> = listed.lines().map(str::to_owned).collect();
-    files.sort();
-    files
-}
 
 #[test]
 fn destdir_is_used_and_uninstall_removes_all_files() {
@@ -45,7 +37,9 @@ fn destdir_is_used_and_uninstall_removes_all_files() {
     assert_eq!(
         files_below(stage.path()),
         [
+            "usr/bin/oneaccess-token".to_owned(),
             "usr/include/oneaccess.h".to_owned(),
+            "usr/include/oneaccess.hpp".to_owned(),
             format!("{lib}/cmake/oneaccess/oneaccess-config-version.cmake"),
             format!("{lib}/cmake/oneaccess/oneaccess-config.cmake"),
             format!("{lib}/liboneaccess.a"),
@@ -53,6 +47,7 @@ fn destdir_is_used_and_uninstall_removes_all_files() {
             format!("{lib}/liboneaccess.so.0"),
             format!("{lib}/liboneaccess.so.{version}"),
             format!("{lib}/pkgconfig/oneaccess.pc"),
+            "usr/share/man/man1/oneaccess-token.1".to_owned(),
         ]
     );
     let pc = std::fs::read_to_string(stage.path().join(lib).join("pkgconfig/oneaccess.pc"));
@@ -103,6 +98,15 @@ fn readme_install_commands_work() {
 }
 
 #[test]
+fn installed_program_needs_no_library_path() {
+    if has("make", "make") {
+        let caches = TempDir::new().expect("a folder");
+        let mut program = Command::new(PREFIX.join("bin/oneaccess-token"));
+        prints_the_tenants_token(program.env("XDG_CACHE_HOME", caches.path()));
+    }
+}
+
+#[test]
 fn pkg_config_links_the_static_library() {
     if has("make", "make") && has("pkg-config", "pkg-config") {
         let folder = TempDir::new().expect("a folder");
@@ -117,6 +121,28 @@ fn pkg_config_links_the_static_library() {
         let needed = succeed(Command::new("readelf").arg("-d").arg(&program));
         assert!(!needed.contains("oneaccess"), "{needed}");
         prints_the_tenants_token(&mut Command::new(program));
+    }
+}
+
+/// Runs the commands of the README of C++, but for `make install`.
+#[test]
+fn installed_cpp_wrapper_is_found() {
+    if has("make", "make") && has("pkg-config", "pkg-config") && has("g++", "g++") {
+        let readme = std::fs::read_to_string(root().join("bindings/cpp/README.md"));
+        let readme = readme.expect("a README");
+        let (_, lines) =
+            readme.split_once("make install PREFIX=$HOME/.local\n").expect("the lines");
+        let (lines, _) = lines.split_once("```").expect("their end");
+        let (_, program) = readme.split_once("```cpp\n").expect("a program");
+        let (program, _) = program.split_once("```").expect("its end");
+        let folder = TempDir::new().expect("a folder");
+        let source = format!(
+            "#include <oneaccess.hpp>\n#include <iostream>\nint main() {{\n{program}\
+             std::cout << header << '\\n';\n}}\n"
+        );
+        std::fs::write(folder.path().join("program.cpp"), source).expect("written");
+        succeed(&mut shell(&lines.replace("$HOME/.local", "$PREFIX"), folder.path()));
+        prints_the_tenants_token(Command::new("./a.out").current_dir(folder.path()));
     }
 }
 
@@ -269,7 +295,13 @@ fn packaged_crate_builds_from_a_read_only_source() {
     succeed(Command::new("tar").arg("xf").arg(archive).arg("-C").arg(folder.path()));
     let source = folder.path().join(name);
     let before = files_below(&source);
-    for wanted in ["Cargo.lock", "Makefile", "include/oneaccess.h", "packaging/oneaccess.pc.in"] {
+    for wanted in [
+        "Cargo.lock",
+        "Makefile",
+        "bindings/cpp/oneaccess.hpp",
+        "include/oneaccess.h",
+        "packaging/oneaccess.pc.in",
+    ] {
         assert!(before.iter().any(|file| file == wanted), "{wanted}: {before:?}");
     }
     succeed(Command::new("chmod").args(["-R", "a-w"]).arg(&source));
@@ -283,6 +315,6 @@ fn packaged_crate_builds_from_a_read_only_source() {
     make.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
     succeed(&mut make);
     assert_eq!(files_below(&source), before);
-    assert_eq!(files_below(&folder.path().join("stage")).len(), 8);
+    assert_eq!(files_below(&folder.path().join("stage")).len(), 11);
     succeed(Command::new("chmod").args(["-R", "u+w"]).arg(&source));
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use support::native::{Library, Program, has, skip, succeed, with_tenant};
 use support::tenant::{Answer, Tenant};
+use support::timeouts::{ends_in_time, ms, timed};
 use tempfile::TempDir;
 
 const ONE_REQUEST: &str = "attempts 1, hits 0, failures 0";
@@ -351,8 +352,6 @@ fn mistaken_rejections_are_one_request() {
     let commands = ["get", "wait", "reject", "get", "reject", "get"];
     let mut processes: Vec<Process> = (0..64).map(|_| application.start(&commands)).collect();
     processes.iter_mut().for_each(|process| drop(process.line()));
-    // Later than what counts as the same answer.
-    std::thread::sleep(Duration::from_millis(600));
     processes.iter_mut().for_each(Process::close_input);
     let printed: Vec<_> = processes.into_iter().map(Process::end).collect();
     all_equal(&printed, &tenant.current_token().expect("a token"));
@@ -535,4 +534,114 @@ fn malformed_store_is_a_mistake() {
         message.contains("ONEACCESS_STORE is \"/run/app\"; allowed: file, or file:"),
         "{message}"
     );
+}
+
+#[test]
+fn warm_process_opens_no_socket_and_no_certificates() {
+    if !has("strace", "strace") {
+        return;
+    }
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    application.run(&["get"]);
+    let log = application.folder.path().join("log");
+    let command = application.command(&["get", "stats"]);
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-e", "trace=socket,openat,clone,clone3", "-o"]).arg(&log);
+    traced.arg(PROGRAM.path()).args(["get", "stats"]).env_remove("ONEACCESS_CA_FILE");
+    for (name, value) in command.get_envs().filter(|(name, _)| *name != "ONEACCESS_CA_FILE") {
+        value.map(|value| traced.env(name, value));
+    }
+    assert_eq!(Process::of(&mut traced).end()[1], ONE_HIT);
+    let calls = fs::read_to_string(log).expect("the log");
+    assert!(calls.contains(application.store().to_str().expect("UTF-8")), "{calls}");
+    for unwanted in ["socket(", "clone", "/ssl/", "/certs", ".pem"] {
+        assert!(!calls.contains(unwanted), "{unwanted}: {calls}");
+    }
+}
+
+/// The deadline holds whatever is wrong with the store, and whatever time there is.
+#[test]
+fn deadlines_hold_with_a_spoiled_store() {
+    type Spoil = fn(&Path);
+    let spoils: [(&str, Spoil); 4] = [
+        ("removed", |entry| fs::remove_file(entry).expect("removed")),
+        ("garbage", |entry| fs::write(entry, "garbage").expect("written")),
+        ("fifo", |entry| {
+            fs::remove_file(entry).expect("removed");
+            succeed(Command::new("mkfifo").arg(entry));
+        }),
+        ("no folder", |entry| {
+            fs::remove_dir_all(entry.parent().expect("a folder")).expect("removed")
+        }),
+    ];
+    for (name, spoil) in spoils {
+        let tenant = Tenant::start();
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("store");
+        let config = support::config(&tenant).store(&format!("file:{}", path.display()));
+        oneaccess::Client::new(&config).expect("a client").token().expect("a token");
+        let mut files = fs::read_dir(&path).expect("the folder").map(|file| file.unwrap().path());
+        let entry = files.find(|path| path.extension().is_none()).expect("an entry");
+        spoil(&entry);
+        tenant.always(Answer::Hang);
+        for limit in [ms(50), ms(400), ms(2000)] {
+            ends_in_time(&config, limit, "");
+            println!("{name}");
+        }
+    }
+}
+
+/// Another process that hangs holds the lock.
+#[test]
+fn deadlines_hold_while_another_process_hangs() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    tenant.always(Answer::Hang);
+    let holder = application.start(&["get"]);
+    until(|| tenant.requests() == 1);
+    let config = support::config(&tenant).store(&format!("file:{}", application.store().display()));
+    for limit in [ms(50), ms(400), ms(2000), ms(6000)] {
+        ends_in_time(&config, limit, "");
+    }
+    holder.signal(libc::SIGKILL);
+}
+
+/// A client that is closed while it waits for another process ends at once.
+#[test]
+fn close_ends_the_wait_for_another_process() {
+    let tenant = Tenant::start();
+    let application = Application::new(&tenant);
+    tenant.always(Answer::Hang);
+    let holder = application.start(&["get"]);
+    until(|| tenant.requests() == 1);
+    let config = support::config(&tenant).store(&format!("file:{}", application.store().display()));
+    let client = oneaccess::Client::new(&config).expect("a client");
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| timed(|| client.token()));
+        std::thread::sleep(ms(300));
+        client.close();
+        let (outcome, took) = call.join().expect("no panic");
+        assert_eq!(outcome.expect_err("closed").kind(), oneaccess::ErrorKind::Closed);
+        assert!(took < ms(1000), "{took:?}");
+    });
+    assert_eq!(tenant.requests(), 1);
+    holder.signal(libc::SIGKILL);
+}
+
+#[test]
+fn documentation_quotes_real_messages() {
+    let root = support::native::root();
+    let page = fs::read_to_string(root.join("docs/store.md")).expect("the page");
+    let (_, table) = page.split_once("| message (after").expect("a table");
+    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    let sources = ["src/os/file_lock.rs", "src/store/mod.rs", "src/store/folder.rs"];
+    let code: String =
+        sources.map(|path| fs::read_to_string(root.join(path)).expect(path)).concat();
+    for row in rows {
+        let (message, _) = row.split_once('`').expect("a message");
+        let is_the_systems = message == "No such file or directory";
+        assert!(is_the_systems || code.contains(message), "{message}");
+    }
 }

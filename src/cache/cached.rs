@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::os::{Now, Random};
-use crate::store::SharedToken;
+use crate::store::{SharedToken, Stamp, stamp};
 use crate::token::{Grant, Token};
 
 const MAX_EXPIRY_MARGIN: Duration = Duration::from_secs(30);
@@ -36,6 +36,8 @@ pub(crate) struct CachedToken {
     /// When the request was sent. The life counts from here, since the server may have issued the
     /// token at any time from then on.
     pub(super) sent: Now,
+    /// Identifies the answer among those of all processes that share a store.
+    pub(super) answer: Stamp,
     pub(super) expiry: Now,
     expiry_margin: Duration,
     pub(super) refresh_window: Duration,
@@ -75,6 +77,7 @@ impl CachedToken {
             token: Arc::new(grant.token.expiring_at(expiry.wall)),
             life,
             sent,
+            answer: stamp(sent),
             expiry,
             expiry_margin: expiry_margin(life, margin),
             refresh_window: refresh_window(life, last_exchange, random),
@@ -90,6 +93,7 @@ impl CachedToken {
             token: Arc::new(shared.token.expiring_at(shared.expiry.wall)),
             life: shared.life,
             sent: shared.sent,
+            answer: shared.answer,
             expiry: shared.expiry,
             expiry_margin: expiry_margin(shared.life, margin),
             refresh_window: shared.refresh_window,
@@ -106,6 +110,7 @@ impl CachedToken {
             token: Token::clone(&self.token),
             life: self.life,
             sent: self.sent,
+            answer: self.answer,
             expiry: self.expiry,
             refresh_window: self.refresh_window,
             wait_after_expiry: self.wait_after_expiry,

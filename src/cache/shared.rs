@@ -10,9 +10,6 @@ use crate::error::ErrorKind;
 use crate::os::Now;
 use crate::store::{Entry, SharedFailure};
 
-/// A token in the store that was sent this much later than the cached one came with another answer.
-/// Minimum interval and exchange time keep two answers further apart; reading clocks is not that far off.
-const NEWER: Duration = Duration::from_millis(500);
 /// How long a caller without a token waits for another process at most: the longest lease and a second.
 const MAX_WAIT_FOR_OTHERS: Duration = Duration::from_secs(11);
 /// The lease if nobody knows how long a request takes.
@@ -65,7 +62,9 @@ impl State {
     /// Whether the token came with a later answer than the cached one. A rejected token that the server
     /// has handed out again counts as a new one.
     fn is_newer(&self, token: &CachedToken) -> bool {
-        self.cached.as_ref().is_none_or(|cached| token.sent.boot > cached.sent.boot + NEWER)
+        self.cached.as_ref().is_none_or(|cached| {
+            token.answer != cached.answer && token.sent.boot > cached.sent.boot
+        })
     }
 
     fn record_shared_failure(&mut self, now: Now, failure: &SharedFailure) {

@@ -11,13 +11,13 @@ use crate::os::{self, Now};
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
 
 /// One instant: milliseconds on the boot clock and on the wall clock.
-pub(super) type Stamp = (u64, u64);
+pub(crate) type Stamp = (u64, u64);
 
 pub(super) fn ms(time: Duration) -> u64 {
     time.as_millis() as u64
 }
 
-pub(super) fn stamp(now: Now) -> Stamp {
+pub(crate) fn stamp(now: Now) -> Stamp {
     (ms(now.boot), ms(now.wall))
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct SharedToken {
     pub life: Duration,
     /// When the request was sent that returned it last.
     pub sent: Now,
+    /// The same by the clocks of the process that sent it: two answers never have the same one.
+    pub answer: Stamp,
     pub expiry: Now,
     pub refresh_window: Duration,
     /// How long after its expiry another one is requested from a server that repeats it.
@@ -86,7 +88,7 @@ impl Entry {
                 token.scope(),
                 token.id_token(),
                 ms(shared.life),
-                stamp(shared.sent),
+                shared.answer,
                 stamp(shared.expiry),
                 ms(shared.refresh_window),
                 ms(shared.wait_after_expiry),
@@ -144,6 +146,7 @@ fn token(clocks: &Clocks, stored: StoredToken) -> Option<SharedToken> {
         ),
         life,
         sent: clocks.at_age(clocks.age(sent)?),
+        answer: sent,
         expiry: Now { boot: boot + left, wall: wall + left },
         refresh_window: Duration::from_millis(window),
         wait_after_expiry: Duration::from_millis(wait),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::os;
+pub(crate) use clocks::{Stamp, stamp};
 pub(crate) use entry::{Entry, SharedFailure, SharedToken, is_shareable};
 use folder::{Folder, HeldLock, Lock};
 use seal::Seal;

@@ -15,6 +15,7 @@ fn token() -> SharedToken {
         token: Token::new("token\"\\", Some("all 全部"), Some("a.b.c")),
         life: 1800 * SECOND,
         sent,
+        answer: stamp(sent),
         expiry: Now { boot: sent.boot + 1800 * SECOND, wall: sent.wall + 1800 * SECOND },
         refresh_window: 225 * SECOND,
         wait_after_expiry: Duration::from_millis(1200),
@@ -61,8 +62,8 @@ fn everything_is_read_as_it_was_written() {
     assert_eq!(new.token.scope(), old.token.scope());
     assert_eq!(new.token.id_token(), old.token.id_token());
     let rest = |token: &SharedToken| {
-        let SharedToken { life, sent, expiry, refresh_window, .. } = *token;
-        (life, sent, expiry, refresh_window, token.wait_after_expiry, token.exchange_time)
+        let SharedToken { life, sent, answer, expiry, refresh_window, .. } = *token;
+        (life, sent, answer, expiry, refresh_window, token.wait_after_expiry, token.exchange_time)
     };
     assert_eq!(rest(&new), rest(&old));
     assert!(new.repeated);

@@ -155,6 +155,15 @@ pub fn with_tenant<'a>(command: &'a mut Command, tenant: &Tenant) -> &'a mut Com
         .env("ONEACCESS_CA_FILE", tenant.ca_file())
 }
 
+/// The paths of all files below a folder, relative to it, sorted.
+pub fn files_below(folder: &Path) -> Vec<String> {
+    let listed =
+        succeed(Command::new("find").arg(folder).args(["!", "-type", "d", "-printf", "%P\n"]));
+    let mut files: Vec<String> = listed.lines().map(str::to_owned).collect();
+    files.sort();
+    files
+}
+
 /// Runs a command and returns its output; panics with all its output if it failed.
 pub fn succeed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("it starts");
