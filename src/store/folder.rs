@@ -12,6 +12,8 @@ use crate::os::{FileLock, PrivateFolder};
 const MAX_ENTRY_BYTES: u64 = 64 << 10;
 /// A lease takes about 80.
 const MAX_LEASE_BYTES: u64 = 256;
+/// Such an entry is read at once.
+const USUAL_ENTRY_BYTES: usize = 8 << 10;
 /// A holder that is this much over its lease is stopped, or was killed while a child of it lives.
 const OVERDUE: Duration = Duration::from_secs(1);
 
@@ -66,7 +68,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_ENTRY_BYTES);
         file.take(MAX_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 {
             0..=MAX_ENTRY_BYTES => Ok(Some(bytes)),

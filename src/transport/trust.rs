@@ -85,7 +85,10 @@ impl Named {
             }
             roots = match roots.is_empty() {
                 true => system.roots.clone(),
-                false => Arc::new(roots.iter().chain(system.roots.iter()).cloned().collect()),
+                false => {
+                    let system = system.roots.iter().map(|root| Certificate::from_der(root.der()));
+                    Arc::new(roots.iter().cloned().chain(system).collect())
+                }
             };
         }
         let tls = TlsConfig::builder()
