@@ -5,7 +5,7 @@ use utf8;
 use Carp ();
 use Data::Dumper;
 use File::Temp ();
-use JSON::PP ();
+use JSON::PP   ();
 use OneAccess;
 use POSIX    ();
 use Storable ();
