@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // every test program uses a different part
 
+pub mod application;
 pub mod certificates;
 pub mod child;
 pub mod fault;
