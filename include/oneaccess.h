@@ -388,7 +388,7 @@ void oneaccess_client_close(const oneaccess_client *client);
  * ignored.
  *
  * The client secret is wiped from memory. Each other thread that got a token from this client
- * keeps its last token in memory until it gets another token or ends.
+ * keeps its last token in memory until it gets a token of another client or ends.
  */
 void oneaccess_client_free(oneaccess_client *client);
 
@@ -432,8 +432,8 @@ int64_t oneaccess_token_expires_at(const oneaccess_token *token);
  * Frees a token. NULL is ignored.
  *
  * The token is wiped from memory when its last user has freed it. The client is a user while it
- * is the current token; each thread that got it is a user until that thread gets another token
- * or ends. Buffers in which TLS decrypted the response are not wiped.
+ * is the current token; each thread that got it is a user until that thread gets a token after
+ * the client has released this one, or ends. Buffers in which TLS decrypted the response are not wiped.
  */
 void oneaccess_token_free(oneaccess_token *token);
 

@@ -4,5 +4,6 @@
   /^## Install$/!d
 }
 s|\[`docs/settings\.md`\]\([^)]*\)|[the last section](#settings)|
+s|\[([^]]*)\]\(\.\./\.\./[^)]*\)|\1 in the repository|
 s/^# Settings$/\n## Settings/
 /^Made from the table in/,/^$/d

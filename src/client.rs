@@ -26,9 +26,15 @@ struct Shared {
     engine: PerProcess<Engine>,
 }
 
+impl Shared {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
-        ThreadCache::forget();
+        ThreadCache::forget(self.address());
     }
 }
 
@@ -124,7 +130,7 @@ impl Client {
         let engine = client.engine();
         let clocks = Coarse::now();
         let served = engine.cache.get(timeout.min(Config::MAX_DURATION), engine)?;
-        Ok(ThreadCache::keep(served, clocks))
+        Ok(ThreadCache::keep(self.0.address(), served, clocks))
     }
 
     /// Returns the cached token, if it is not about to expire (more is left of its life than
@@ -132,7 +138,8 @@ impl Client {
     pub fn cached_token(&self) -> Option<Arc<Token>> {
         self.thread_cache().or_else(|| {
             let clocks = Coarse::now();
-            Some(ThreadCache::keep(self.engine().cache.cached()?, clocks))
+            let served = self.engine().cache.cached()?;
+            Some(ThreadCache::keep(self.0.address(), served, clocks))
         })
     }
 
@@ -207,7 +214,7 @@ impl Client {
         let engine = self.engine();
         engine.cache.close();
         engine.exchange.close();
-        ThreadCache::forget();
+        ThreadCache::forget(self.0.address());
     }
 
     #[inline]

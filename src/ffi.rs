@@ -395,7 +395,7 @@ pub extern "C" fn oneaccess_client_close(client: Option<&oneaccess_client>) {
 /// ignored.
 ///
 /// The client secret is wiped from memory. Each other thread that got a token from this client
-/// keeps its last token in memory until it gets another token or ends.
+/// keeps its last token in memory until it gets a token of another client or ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_client_free(client: Option<Box<oneaccess_client>>) {
     guard((), || drop(client));
@@ -447,8 +447,8 @@ pub extern "C" fn oneaccess_token_expires_at(token: *const oneaccess_token) -> i
 /// Frees a token. NULL is ignored.
 ///
 /// The token is wiped from memory when its last user has freed it. The client is a user while it
-/// is the current token; each thread that got it is a user until that thread gets another token
-/// or ends. Buffers in which TLS decrypted the response are not wiped.
+/// is the current token; each thread that got it is a user until that thread gets a token after
+/// the client has released this one, or ends. Buffers in which TLS decrypted the response are not wiped.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneaccess_token_free(token: *mut oneaccess_token) {
     if !token.is_null() {

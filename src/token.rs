@@ -11,8 +11,8 @@ const SCHEME: &str = "Bearer ";
 /// An access token. Immutable; can be shared by threads.
 ///
 /// The text is wiped from memory when the last reference is dropped. The client holds a reference
-/// until it has another token, and so does each thread that got the token, until it gets another
-/// one or ends. The buffers in which TLS decrypted the response are freed without being wiped.
+/// until it has another token; a thread that got the token holds one until it gets a token after
+/// that, or ends. The buffers in which TLS decrypted the response are freed without being wiped.
 #[derive(Clone)]
 pub struct Token {
     texts: Arc<Texts>,

@@ -45,6 +45,7 @@ const CHECKS: &[&str] = &[
     "empty secret",
     "new secret",
     "vendor code",
+    "shared store",
     "secrets hidden",
     "closed",
     "from the environment",
@@ -209,8 +210,9 @@ fn run_checks(language: &str, without: &[&str]) {
     let expected: String = checks.map(|check| format!("ok {check}\n")).collect();
     assert_eq!(printed, expected);
     // The first token, the one after the rejection, one in the tasks, wrong and right secret, a
-    // disabled application, and the client of the environment.
-    let requests = if without.contains(&"asynchronous") { 6 } else { 7 };
+    // disabled application, one for two clients with a store and one for that without its folder, and
+    // the client of the environment.
+    let requests = if without.contains(&"asynchronous") { 8 } else { 9 };
     assert_eq!(tenant.requests(), requests);
     let log = tenant.requests_log();
     let mut headers: Vec<_> = log.iter().filter_map(|request| request.header("X-Test")).collect();

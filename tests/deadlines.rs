@@ -453,13 +453,25 @@ macro_rules! limit {
 fn missing_file_descriptors_are_reported() {
     in_child(plain, || {
         let to = |endpoint: &str| Config::new(endpoint, "id", "secret").proxy(Some(""));
+        let tenant = Tenant::start();
+        let own_roots = |config: Config| config.ca_file(tenant.ca_file()).system_roots(false);
         let proxied = to("127.0.0.1").proxy(Some("socks5h://proxy.example"));
-        let configs = [to("tenant.example"), to("127.0.0.1"), proxied];
+        let configs = [
+            to("tenant.example"),
+            own_roots(to("tenant.example")),
+            own_roots(to("127.0.0.1")),
+            own_roots(proxied),
+        ];
         let clients = configs.map(|config| Client::new(&config).expect("a client"));
         limit!(libc::RLIMIT_NOFILE, 40);
         let mut all = Vec::new();
         all.extend(std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()));
-        let starts = ["the host name of ", "could not connect to ", "the host name of the proxy "];
+        let starts = [
+            "the operating system's trusted certificates could not be read: ",
+            "the host name of ",
+            "could not connect to ",
+            "the host name of the proxy ",
+        ];
         for (client, start) in clients.iter().zip(starts) {
             let error = client.token_within(ms(3000)).expect_err("no token");
             println!("{error}");

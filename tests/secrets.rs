@@ -3,7 +3,7 @@
 mod support;
 
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Barrier, Mutex};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -408,6 +408,49 @@ fn secret_and_token_are_wiped_with_a_store() {
         assert_eq!(found, [3, 0, 0], "process {number}");
         assert_eq!(tenant.requests(), 1);
     }
+}
+
+/// Also from other threads that go on with another client.
+#[test]
+fn token_of_freed_client_is_wiped_beside_others() {
+    let tenant = Tenant::builder().plain_http().start();
+    tenant.next(Answer::json(200, &token_body(&tenant, 0)));
+    let mut found = Vec::new();
+    in_stopping_child(
+        || with_masked_secret(&tenant),
+        || {
+            let [freed, used] =
+                [(); 2].map(|()| Client::new(&config_from_env()).expect("a client"));
+            let both =
+                |freed: &Client| [freed, &used].map(|client| client.token().expect("a token"));
+            drop(both(&freed));
+            let steps = Barrier::new(2);
+            std::thread::scope(|scope| {
+                let clone = freed.clone();
+                scope.spawn(|| {
+                    drop(both(&clone));
+                    drop(clone);
+                    steps.wait();
+                    steps.wait();
+                    // Longer than a tick of the coarse clock.
+                    std::thread::sleep(Duration::from_millis(50));
+                    used.token().expect("a token");
+                    steps.wait();
+                    steps.wait();
+                });
+                steps.wait();
+                stop();
+                drop(freed);
+                steps.wait();
+                steps.wait();
+                stop();
+                steps.wait();
+            });
+        },
+        |pid| found.push(token_texts(&tenant).map(|text| places(pid, &text).len())),
+    );
+    assert!(found[0].iter().all(|copies| *copies >= 40), "{found:?}");
+    assert_eq!(found[1], [0, 0]);
 }
 
 #[test]

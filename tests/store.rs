@@ -7,67 +7,43 @@ mod support;
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
+use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::LazyLock;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::native::{Library, Program, has, skip, succeed, with_tenant};
+use support::application::{self, ONE_HIT, ONE_REQUEST, PROGRAM, Process, all_equal, send, until};
+use support::native::{has, skip, succeed};
 use support::tenant::{Answer, Tenant};
 use support::timeouts::{ends_in_time, ms, timed};
 use tempfile::TempDir;
 
-const ONE_REQUEST: &str = "attempts 1, hits 0, failures 0";
-const ONE_HIT: &str = "attempts 0, hits 1, failures 0";
-
-static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
-    let flags = ["-std=gnu11", "-pthread"];
-    Program::compile("cc", "tests/c/store.c", &flags, Library::Shared)
-});
-
-/// A folder for a store, and what processes that use it have in common.
+/// An application whose processes share a folder, which the first one makes.
 struct Application<'a> {
-    tenant: &'a Tenant,
+    processes: application::Application<'a>,
     folder: TempDir,
+}
+
+impl<'a> Deref for Application<'a> {
+    type Target = application::Application<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.processes
+    }
 }
 
 impl<'a> Application<'a> {
     fn new(tenant: &'a Tenant) -> Application<'a> {
         let folder = TempDir::new().expect("a folder");
-        Application { tenant, folder }
+        let store = format!("file:{}", folder.path().join("store").display());
+        Application { processes: application::Application { tenant, store }, folder }
     }
 
-    /// Made by the first process.
     fn store(&self) -> PathBuf {
         self.folder.path().join("store")
-    }
-
-    /// A process that carries out these commands of `tests/c/store.c`.
-    fn command(&self, commands: &[&str]) -> Command {
-        let mut command = PROGRAM.command();
-        with_tenant(&mut command, self.tenant);
-        command.args(commands).env("ONEACCESS_STORE", format!("file:{}", self.store().display()));
-        command
-    }
-
-    fn start(&self, commands: &[&str]) -> Process {
-        Process::of(&mut self.command(commands))
-    }
-
-    /// What a process prints.
-    fn run(&self, commands: &[&str]) -> Vec<String> {
-        self.start(commands).end()
-    }
-
-    /// What so many processes print that begin at the same time.
-    fn run_together(&self, count: usize, commands: &[&str]) -> Vec<Vec<String>> {
-        let commands = [&["wait"], commands].concat();
-        let mut processes: Vec<Process> = (0..count).map(|_| self.start(&commands)).collect();
-        processes.iter_mut().for_each(Process::close_input);
-        processes.into_iter().map(Process::end).collect()
     }
 
     /// All that is in the folder, one after the other.
@@ -82,65 +58,15 @@ impl<'a> Application<'a> {
         let mut paths = files.map(|file| file.expect("a file").path());
         paths.find(|path| path.extension().is_none()).expect("an entry")
     }
-}
 
-struct Process {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn of(command: &mut Command) -> Process {
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        Process { input: child.stdin.take(), child, output }
+    /// A process that holds the lock and is stopped, since its request is not answered.
+    fn stopped_holder(&self) -> Process {
+        self.tenant.next(Answer::Hang);
+        let holder = self.start(&["get"]);
+        until(|| self.tenant.requests() == 1);
+        holder.signal(libc::SIGSTOP);
+        holder
     }
-
-    fn close_input(&mut self) {
-        self.input = None;
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("a line");
-        line.trim_end().to_owned()
-    }
-
-    /// The lines that it has printed when it ends.
-    fn end(mut self) -> Vec<String> {
-        self.close_input();
-        let lines: Vec<_> = self.output.lines().map(|line| line.expect("a line")).collect();
-        assert!(self.child.wait().expect("its end").success(), "{lines:?}");
-        lines
-    }
-
-    /// Sends a signal to the program that `timeout` runs.
-    fn signal(&self, signal: libc::c_int) {
-        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let child = fs::read_to_string(children).expect("a child");
-        send(child.trim().parse().expect("a process id"), signal);
-    }
-}
-
-fn send(process: libc::pid_t, signal: libc::c_int) {
-    // SAFETY: a system call; the process is a child of this test's, and has not been waited for.
-    assert_eq!(unsafe { libc::kill(process, signal) }, 0);
-}
-
-/// Waits, for up to 20 s.
-fn until(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "the condition is still false");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn all_equal(lines: &[Vec<String>], expected: &str) {
-    let tokens: HashSet<&str> = lines.iter().map(|lines| lines[0].as_str()).collect();
-    assert_eq!(tokens, HashSet::from([expected]));
 }
 
 #[test]
@@ -219,10 +145,7 @@ fn killed_holder_costs_one_request() {
 fn stopped_holder_costs_one_request() {
     let tenant = Tenant::start();
     let application = Application::new(&tenant);
-    tenant.next(Answer::Hang);
-    let holder = application.start(&["get"]);
-    until(|| tenant.requests() == 1);
-    holder.signal(libc::SIGSTOP);
+    let holder = application.stopped_holder();
     let printed = application.run_together(8, &["within=20000"]);
     all_equal(&printed, &tenant.current_token().expect("a token"));
     assert_eq!(tenant.requests(), 2);
@@ -259,10 +182,7 @@ fn slow_endpoint_gets_two_requests() {
 fn little_time_is_kept_beside_a_stopped_holder() {
     let tenant = Tenant::start();
     let application = Application::new(&tenant);
-    tenant.next(Answer::Hang);
-    let holder = application.start(&["get"]);
-    until(|| tenant.requests() == 1);
-    holder.signal(libc::SIGSTOP);
+    let holder = application.stopped_holder();
     // Half of its time it waits for the holder, then it requests a token itself.
     let printed = application.run(&["within=2000", "stats"]);
     assert_eq!(printed, [tenant.current_token().expect("a token").as_str(), ONE_REQUEST]);

@@ -15,6 +15,7 @@
 #define MAX_THREADS 64
 #define MAX_CALLS 100000
 #define BATCH 1000
+#define CLIENTS 8
 
 struct call {
     long long start, took;
@@ -31,6 +32,7 @@ struct worker {
 };
 
 static pthread_barrier_t start_line;
+static struct client *clients[CLIENTS];
 
 static long long now(void)
 {
@@ -64,6 +66,23 @@ static void *use(void *argument)
     do {
         for (int i = 0; i < BATCH; i++)
             if (!client_use(worker->client, buffer, TOKEN_SIZE))
+                abort();
+        worker->calls += BATCH;
+        worker->end = now();
+    } while (worker->end - worker->start < worker->duration);
+    return NULL;
+}
+
+/* One client after another. */
+static void *use_in_turn(void *argument)
+{
+    struct worker *worker = argument;
+    char room[2 * TOKEN_SIZE], *buffer = room + worker->offset;
+    pthread_barrier_wait(&start_line);
+    worker->start = now();
+    do {
+        for (int i = 0; i < BATCH; i++)
+            if (!client_use(clients[i % CLIENTS], buffer, TOKEN_SIZE))
                 abort();
         worker->calls += BATCH;
         worker->end = now();
@@ -180,6 +199,11 @@ int main(void)
             client_close(client);
             client = client_open(a, b, (int)c);
             printf("%lld", now() - start);
+        } else if (strcmp(word, "all") == 0) {
+            for (int i = 0; i < CLIENTS; i++) {
+                clients[i] = client_open(a, b, (int)c);
+                client_copy(clients[i], buffer, sizeof buffer);
+            }
         } else if (strcmp(word, "get") == 0) {
             size_t length = client_copy(client, buffer, sizeof buffer);
             printf("%lld %zu", now() - start, length);
@@ -189,6 +213,8 @@ int main(void)
             run_calls(copy, client, (int)a, b);
         } else if (strcmp(word, "use") == 0) {
             run_calls(use, client, (int)a, b);
+        } else if (strcmp(word, "turn") == 0) {
+            run_calls(use_in_turn, NULL, (int)a, b);
         } else if (strcmp(word, "watch") == 0) {
             run_watch(client, (int)a, b);
         } else if (strcmp(word, "process") == 0) {
@@ -199,5 +225,7 @@ int main(void)
         fflush(stdout);
     }
     client_close(client);
+    for (int i = 0; i < CLIENTS; i++)
+        client_close(clients[i]);
     return 0;
 }

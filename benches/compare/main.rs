@@ -19,15 +19,16 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use programs::{Both, OPEN, Program, Programs, Side, median};
 use support::tenant::{Answer, Tenant};
-use table::{Table, count, megabytes};
+use table::{Table, count, megabytes, time};
 
 type Section = fn(&Programs, &mut Table);
 
-const SECTIONS: [(&str, Section); 8] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("cached", cached),
     ("renewal", renewal),
     ("first", first_exchange),
     ("process", whole_process),
+    ("store", store),
     ("size", size),
     ("expiry", crowds::expiry),
     ("due", crowds::due),
@@ -61,6 +62,9 @@ fn cached(programs: &Programs, table: &mut Table) {
     let body = format!(r#"{{"access_token":"{token}","expires_in":1800}}"#);
     tenant.always(Answer::json(200, &body));
     let mut pairs = programs.start_pairs(5, &tenant);
+    for pair in &mut pairs {
+        pair.each(|program| program.ask(&format!("all {OPEN}")));
+    }
     // Many short turns: other processes on the machine disturb some of them, but not the median.
     let mut turns = |count: usize, command: &str| {
         let mut turns = Both::default();
@@ -74,7 +78,13 @@ fn cached(programs: &Programs, table: &mut Table) {
     };
     table.times("cached token, one thread: get, copy 1 KiB, free", &turns(64, "copy 1 1"), 0.9);
     let what = "the same without the copy (the C program has to copy)";
-    table.times(what, &turns(64, "use 1 1"), 0.5);
+    let one_client = turns(64, "use 1 1");
+    table.times(what, &one_client, 0.5);
+    let in_turn = turns(64, "turn 1 1");
+    let cells = in_turn.map(|turns| time(median(turns)));
+    let reached = median(&in_turn.ours) <= 2.0 * median(&one_client.ours);
+    let what = "the same, 8 clients in turn";
+    table.row(what, &cells, in_turn.ratio(|a, b| a / b), Some(reached), "≤ 2 × one client");
     table.rates("cached tokens per second, 2 threads", &turns(10, "copy 2 20"), 2.0);
     table.rates("cached tokens per second, 8 threads", &turns(10, "copy 8 20"), 2.0);
 }
@@ -107,7 +117,9 @@ fn first_exchange(programs: &Programs, table: &mut Table) {
     let bundle = with_system_roots(&tenant, folder.path());
     let start = |side| match side {
         Side::Ours => programs.start(side, &tenant),
-        Side::Peer => programs.start_with(side, &tenant, &bundle),
+        Side::Peer => {
+            programs.start_with(side, &tenant, "ONEACCESS_CA_FILE", bundle.clone().into())
+        }
     };
     let turns = programs.alternate(21, start, |program| program.open_and_get("30000 -1 1"));
     table.times("first exchange of a process, with the system's roots", &turns, 0.07);
@@ -158,6 +170,42 @@ fn whole_process(programs: &Programs, table: &mut Table) {
     let reached = left.ours.0 == 1 && left.ours.1 <= 1;
     let what = "what it leaves running and open";
     table.row(what, &cells, None, Some(reached), "1 thread, 1 descriptor at most");
+}
+
+/// With a token in a shared store, which the C program does not have.
+fn store(programs: &Programs, table: &mut Table) {
+    let tenant = Tenant::builder().plain_http().start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = format!("file:{}", folder.path().display());
+    let start =
+        || programs.start_with(Side::Ours, &tenant, "ONEACCESS_STORE", store.clone().into());
+    start().open_and_get(OPEN);
+
+    let turns: Vec<[f64; 2]> = (0..201)
+        .map(|_| {
+            let client = start().run(&format!("open {OPEN}\n"));
+            [start().run(&format!("open {OPEN}\nget\n")), client]
+        })
+        .collect();
+    let column = |number: usize| turns.iter().map(|turn| turn[number]).collect::<Vec<_>>();
+    let ratio = median(&turns.iter().map(|[token, client]| token / client).collect::<Vec<_>>());
+    let cells = Both {
+        ours: time(median(&column(0))),
+        peer: Some(format!("{}, ours, with a client only", time(median(&column(1))))),
+    };
+    let what = "whole process, start to end, with the token from a shared store";
+    table.row(what, &cells, Some(ratio), Some(ratio <= 1.2), "≤ 1.2");
+
+    let mut program = start();
+    let visits: Vec<f64> = (0..201)
+        .map(|_| {
+            program.ask(&format!("open {OPEN}"));
+            program.get()
+        })
+        .collect();
+    let cells = Both { ours: time(median(&visits)), peer: None };
+    table.row("the store's part of it, in a running process", &cells, None, None, "–");
+    assert_eq!(tenant.requests(), 1, "the store has the token");
 }
 
 fn size(programs: &Programs, table: &mut Table) {

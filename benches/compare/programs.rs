@@ -1,6 +1,6 @@
 //! Builds and starts the two programs, and sends them commands.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -112,15 +112,22 @@ impl Programs {
     }
 
     pub fn start(&self, side: Side, tenant: &Tenant) -> Program {
-        self.start_with(side, tenant, &tenant.ca_file())
+        self.start_with(side, tenant, "ONEACCESS_CA_FILE", tenant.ca_file().into())
     }
 
-    pub fn start_with(&self, side: Side, tenant: &Tenant, ca_file: &Path) -> Program {
+    /// With one variable in the environment besides those that every program needs.
+    pub fn start_with(
+        &self,
+        side: Side,
+        tenant: &Tenant,
+        variable: &str,
+        value: OsString,
+    ) -> Program {
         let program = match side {
             Side::Ours => &self.ours,
             Side::Peer => self.peer.as_ref().expect("it is started only if it was built"),
         };
-        Program::start(side, program, tenant, ca_file)
+        Program::start(side, program, tenant, variable, value)
     }
 
     /// Starts pairs of programs; each has got its first token.
@@ -202,7 +209,13 @@ pub struct Program {
 }
 
 impl Program {
-    fn start(side: Side, program: &Path, tenant: &Tenant, ca_file: &Path) -> Program {
+    fn start(
+        side: Side,
+        program: &Path,
+        tenant: &Tenant,
+        variable: &str,
+        value: OsString,
+    ) -> Program {
         let mut command = Command::new(program);
         for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
             command.env_remove(proxy).env_remove(proxy.to_uppercase());
@@ -212,10 +225,12 @@ impl Program {
         command
             .env_remove("LD_LIBRARY_PATH") // set by cargo
             .env_remove("ONEACCESS_CLIENT_SECRET_FILE")
+            .env_remove("ONEACCESS_CA_FILE")
+            .env_remove("ONEACCESS_STORE")
             .env("ONEACCESS_ENDPOINT", endpoint)
             .env("ONEACCESS_CLIENT_ID", tenant.client_id())
             .env("ONEACCESS_CLIENT_SECRET", tenant.client_secret())
-            .env("ONEACCESS_CA_FILE", ca_file)
+            .env(variable, value)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let started = Instant::now();
@@ -236,6 +251,15 @@ impl Program {
     /// Creates a client and gets its first token; returns the time in nanoseconds.
     pub fn open_and_get(&mut self, settings: &str) -> f64 {
         self.ask(&format!("open {settings}"))[0] as f64 + self.get()
+    }
+
+    /// Sends all commands; returns the time from the start to the end of the process in nanoseconds.
+    pub fn run(mut self, commands: &str) -> f64 {
+        let mut input = self.commands.take().expect("until it is dropped");
+        input.write_all(commands.as_bytes()).expect("it listens");
+        drop(input);
+        assert!(self.process.wait().expect("its end").success());
+        self.started.elapsed().as_nanos() as f64
     }
 
     /// Gets a token; returns the time in nanoseconds.

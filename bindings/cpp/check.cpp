@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <iostream>
 #include <vector>
@@ -145,6 +146,28 @@ static void check_errors()
     check("vendor code", code.vendor_code() == "APP.0003" && message);
 }
 
+static void check_store()
+{
+    const auto with = [](const std::string &folder) {
+        return Client(endpoint, id, secret, {{"ca_file", ca_file}, {"store", "file:" + folder}});
+    };
+    auto folder = (std::filesystem::temp_directory_path() / "oneaccess-XXXXXX").string();
+    if (!mkdtemp(folder.data()))
+        throw std::runtime_error("no temporary folder");
+    const Client first = with(folder + "/store");
+    const Client second = with(folder + "/store");
+    const Token token = first.get_token();
+    bool passed = second.get_token().access_token() == token.access_token();
+    std::filesystem::remove_all(folder);
+    Statistics numbers = second.statistics();
+    passed &= numbers.store_hits == 1 && numbers.attempts == 0 && !second.last_store_error();
+    const Client without = with("/nonexistent/folder");
+    passed &= without.get_token().token_type() == "Bearer";
+    numbers = without.statistics();
+    passed &= numbers.store_failures >= 1 && numbers.store_hits == 0 && numbers.attempts == 1;
+    check("shared store", passed && without.last_store_error()->kind() == Kind::config);
+}
+
 int main()
 {
     check("version", version() == "0.1.0");
@@ -157,6 +180,7 @@ int main()
                          {"headers", Headers{{"X-Test", "bindings"}}}});
     check_tokens(client);
     check_errors();
+    check_store();
     check("secrets hidden", !is_printable<Client>() && !is_printable<Token>());
     client.close();
     client.close();

@@ -196,6 +196,7 @@ using Settings = std::map<std::string, Setting>;
 // See oneaccess.h.
 struct Statistics {
     std::int64_t refreshes, attempts, failures, waits, rejections, denials;
+    std::int64_t store_hits, store_failures;
     std::optional<std::chrono::milliseconds> token_age, token_remaining; // none without a token
 };
 
@@ -286,6 +287,8 @@ public:
                 stat(ONEACCESS_STAT_WAITS),
                 stat(ONEACCESS_STAT_REJECTIONS),
                 stat(ONEACCESS_STAT_DENIALS),
+                stat(ONEACCESS_STAT_STORE_HITS),
+                stat(ONEACCESS_STAT_STORE_FAILURES),
                 milliseconds(stat(ONEACCESS_STAT_TOKEN_AGE_MS)),
                 milliseconds(stat(ONEACCESS_STAT_TOKEN_REMAINING_MS))};
     }
@@ -294,6 +297,14 @@ public:
     std::optional<Error> last_error() const
     {
         oneaccess_error *error = oneaccess_client_get_last_error(client_.get());
+        return error ? std::optional<Error>(error) : std::nullopt;
+    }
+
+    // The last failure of the shared store (setting store), however long ago. No call reports it:
+    // the call goes on without the store.
+    std::optional<Error> last_store_error() const
+    {
+        oneaccess_error *error = oneaccess_client_get_last_store_error(client_.get());
         return error ? std::optional<Error>(error) : std::nullopt;
     }
 

@@ -104,7 +104,8 @@ static class CheckProgram
         numbers.Remove("token_age_ms");
         numbers.Remove("token_remaining_ms");
         string shown = string.Join(" ", numbers.Select(pair => pair.Key + "=" + pair.Value));
-        string expected = "refreshes=2 attempts=2 failures=0 waits=0 rejections=1 denials=0";
+        string expected = "refreshes=2 attempts=2 failures=0 waits=0 rejections=1 denials=0"
+            + " store_hits=0 store_failures=0";
         Check("statistics", times && shown == expected);
         var tokens = new string[8];
         var threads = Enumerable.Range(0, 8)
@@ -148,6 +149,7 @@ static class CheckProgram
         bool chinese = error.Message.Contains("应用已禁用");
         Check("vendor code", error.VendorCode == "APP.0003" && chinese);
 
+        CheckStore();
         shown = $"{client} {token} {error} " + string.Join(" ", Properties(token));
         var secrets = new[] { Secret, token.GetAccessToken(), token.GetIdToken() };
         Check("secrets hidden", !secrets.Any(shown.Contains));
@@ -164,6 +166,33 @@ static class CheckProgram
         settings = new Settings { ["timeout_ms"] = 20000, ["headers"] = headers };
         using (Client fromEnv = Client.FromEnvironment(settings))
             Check("from the environment", fromEnv.GetToken().TokenType == "Bearer");
+    }
+
+    static void CheckStore()
+    {
+        string folder = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
+        Directory.CreateDirectory(folder);
+        Func<string, Client> with = path => new Client(
+            Endpoint, Id, Secret, new Settings { ["ca_file"] = CaFile, ["store"] = "file:" + path });
+        bool passed;
+        using (Client first = with(folder + "/store"), second = with(folder + "/store"))
+        {
+            string text = first.GetToken().GetAccessToken();
+            passed = second.GetToken().GetAccessToken() == text;
+            var numbers = second.GetStatistics();
+            passed = passed && numbers["store_hits"] == 1 && numbers["attempts"] == 0;
+            passed = passed && second.GetLastStoreError() == null;
+        }
+        Directory.Delete(folder, true);
+        using (Client without = with("/nonexistent/folder"))
+        {
+            passed = passed && without.GetToken().TokenType == "Bearer";
+            var numbers = without.GetStatistics();
+            passed = passed && numbers["store_hits"] == 0 && numbers["attempts"] == 1;
+            passed = passed && numbers["store_failures"] >= 1;
+            bool config = without.GetLastStoreError().Kind == ErrorKind.Config;
+            Check("shared store", passed && config);
+        }
     }
 
     // What a serializer would write.

@@ -130,6 +130,8 @@ namespace OneAccess
             "denials",
             "token_age_ms",
             "token_remaining_ms",
+            "store_hits",
+            "store_failures",
         };
 
         private readonly Library library;
@@ -289,6 +291,14 @@ namespace OneAccess
             return error == IntPtr.Zero ? null : TakeError(error);
         }
 
+        /// <summary>The last failure of the shared store (setting store), however long ago. Null if
+        /// there was none. No call reports it: the call goes on without the store.</summary>
+        public OneAccessException GetLastStoreError()
+        {
+            IntPtr error = library.ClientGetLastStoreError(handle);
+            return error == IntPtr.Zero ? null : TakeError(error);
+        }
+
         /// <summary>Ends all calls, running and future ones, with ErrorKind.Closed.</summary>
         public void Close() => library.ClientClose(handle);
 
@@ -409,6 +419,7 @@ namespace OneAccess
         internal readonly SetSecret ClientSetClientSecret;
         internal readonly ClientStatistic ClientStat;
         internal readonly ClientObject ClientGetLastError;
+        internal readonly ClientObject ClientGetLastStoreError;
         internal readonly CloseClient ClientClose;
         internal readonly Free ClientFree;
         internal readonly Pointer TokenAccessToken;
@@ -448,6 +459,7 @@ namespace OneAccess
             Bind("oneaccess_client_set_client_secret", out ClientSetClientSecret);
             Bind("oneaccess_client_stat", out ClientStat);
             Bind("oneaccess_client_get_last_error", out ClientGetLastError);
+            Bind("oneaccess_client_get_last_store_error", out ClientGetLastStoreError);
             Bind("oneaccess_client_close", out ClientClose);
             Bind("oneaccess_client_free", out ClientFree);
             Bind("oneaccess_token_access_token", out TokenAccessToken);

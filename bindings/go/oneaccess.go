@@ -100,6 +100,8 @@ type Settings map[string]any
 type Statistics struct {
 	Refreshes, Attempts, Failures, Waits, Rejections, Denials int64
 
+	StoreHits, StoreFailures int64
+
 	TokenAge, TokenRemaining time.Duration // negative if there is no token
 }
 
@@ -321,6 +323,8 @@ func (c *Client) Statistics() Statistics {
 		Denials:        stat(C.ONEACCESS_STAT_DENIALS),
 		TokenAge:       milliseconds(stat(C.ONEACCESS_STAT_TOKEN_AGE_MS)),
 		TokenRemaining: milliseconds(stat(C.ONEACCESS_STAT_TOKEN_REMAINING_MS)),
+		StoreHits:      stat(C.ONEACCESS_STAT_STORE_HITS),
+		StoreFailures:  stat(C.ONEACCESS_STAT_STORE_FAILURES),
 	}
 }
 
@@ -330,6 +334,14 @@ func (c *Client) LastError() error {
 	c.calls.RLock()
 	defer c.calls.RUnlock()
 	return takeError(C.oneaccess_client_get_last_error(c.handle))
+}
+
+// LastStoreError returns the last failure of the shared store (setting store), however long ago. No
+// call reports it: the call goes on without the store. It is nil if there was none, or after Close.
+func (c *Client) LastStoreError() error {
+	c.calls.RLock()
+	defer c.calls.RUnlock()
+	return takeError(C.oneaccess_client_get_last_store_error(c.handle))
 }
 
 // Close ends all calls with KindClosed, also those of other goroutines, and frees the client. Calls

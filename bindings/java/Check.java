@@ -1,3 +1,5 @@
+import java.io.File;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -78,6 +80,7 @@ class Check {
         cached(client);
         asynchronous();
         errors();
+        store();
         hidden(client);
         closed(client);
         Client.Builder builder = Client.fromEnv().set("timeout_ms", 20_000);
@@ -113,7 +116,7 @@ class Check {
         Map<String, Long> expected =
                 Map.of(
                         "refreshes", 2L, "attempts", 2L, "failures", 0L, "waits", 0L,
-                        "rejections", 1L, "denials", 0L);
+                        "rejections", 1L, "denials", 0L, "store_hits", 0L, "store_failures", 0L);
         check("statistics", times && numbers.equals(expected));
         ExecutorService threads = Executors.newFixedThreadPool(8);
         Callable<String> get = () -> client.getToken().accessToken();
@@ -157,6 +160,31 @@ class Check {
             OneAccessException error = failure(client::getToken);
             boolean chinese = error.getMessage().contains("应用已禁用");
             check("vendor code", error.vendorCode().equals("APP.0003") && chinese);
+        }
+    }
+
+    static void store() throws Exception {
+        Path folder = Files.createTempDirectory("oneaccess");
+        Client.Builder builder = builder(ID, SECRET).set("store", "file:" + folder + "/store");
+        boolean passed;
+        try (Client first = builder.build();
+                Client second = builder.build()) {
+            String token = first.getToken().accessToken();
+            passed = second.getToken().accessToken().equals(token);
+            Map<String, Long> numbers = second.statistics();
+            passed = passed && numbers.get("store_hits") == 1 && numbers.get("attempts") == 0;
+            passed = passed && second.lastStoreError() == null;
+        }
+        try (Stream<Path> files = Files.walk(folder)) {
+            files.sorted(Collections.reverseOrder()).map(Path::toFile).forEach(File::delete);
+        }
+        builder.set("store", "file:/nonexistent/folder");
+        try (Client without = builder.build()) {
+            passed = passed && without.getToken().tokenType().equals("Bearer");
+            Map<String, Long> numbers = without.statistics();
+            passed = passed && numbers.get("store_hits") == 0 && numbers.get("attempts") == 1;
+            passed = passed && numbers.get("store_failures") >= 1;
+            check("shared store", passed && without.lastStoreError().kind() == Kind.CONFIG);
         }
     }
 

@@ -3,7 +3,7 @@ local cjson = require "cjson"
 local ffi = require "ffi"
 local oneaccess = require "oneaccess"
 
-ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
+ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int); char *mkdtemp(char *);"
 
 local ENDPOINT = os.getenv "ONEACCESS_ENDPOINT"
 local ID = os.getenv "ONEACCESS_CLIENT_ID"
@@ -86,6 +86,7 @@ check("rejected again", client:get_token().access_token == new_token)
 local numbers = client:statistics()
 local counted = numbers.refreshes == 2 and numbers.attempts == 2 and numbers.rejections == 1
 counted = counted and numbers.failures == 0 and numbers.waits == 0 and numbers.denials == 0
+counted = counted and numbers.store_hits == 0 and numbers.store_failures == 0
 check("statistics", counted and numbers.token_age_ms >= 0 and numbers.token_remaining_ms > 0)
 local child = ffi.C.fork()
 if child == 0 then
@@ -112,6 +113,23 @@ check("new secret", accepted and wrong:last_error() == nil)
 err = failure(with("disabled-id", SECRET):get_token())
 local message = tostring(err):find("应用已禁用", 1, true)
 check("vendor code", err.vendor_code == "APP.0003" and message)
+
+local template = "/tmp/oneaccess-XXXXXX"
+local folder = ffi.string(ffi.C.mkdtemp(ffi.new("char[?]", #template + 1, template)))
+local store = { ca_file = CA_FILE, store = "file:" .. folder .. "/store" }
+local first, second = assert(with(ID, SECRET, store)), assert(with(ID, SECRET, store))
+local shared = first:get_token().access_token == second:get_token().access_token
+os.execute("rm -r " .. folder)
+numbers = second:statistics()
+shared = shared and numbers.store_hits == 1 and numbers.attempts == 0
+shared = shared and second:last_store_error() == nil
+store.store = "file:/nonexistent/folder"
+local without = assert(with(ID, SECRET, store))
+local bearer = without:get_token().token_type == "Bearer"
+numbers = without:statistics()
+bearer = bearer and numbers.store_hits == 0 and numbers.attempts == 1
+bearer = bearer and numbers.store_failures >= 1
+check("shared store", shared and bearer and without:last_store_error().kind == oneaccess.CONFIG)
 
 local shown = show(client) .. show(token) .. show(err) .. err .. cjson.encode(token)
 local hidden = true

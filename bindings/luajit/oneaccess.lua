@@ -33,6 +33,7 @@ void oneaccess_client_reject_token(const oneaccess_client *, const char *);
 oneaccess_error *oneaccess_client_set_client_secret(const oneaccess_client *, const char *);
 int64_t oneaccess_client_stat(const oneaccess_client *, int32_t);
 oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *);
+oneaccess_error *oneaccess_client_get_last_store_error(const oneaccess_client *);
 void oneaccess_client_close(const oneaccess_client *);
 void oneaccess_client_free(oneaccess_client *);
 const char *oneaccess_token_access_token(const oneaccess_token *);
@@ -101,6 +102,8 @@ local STATISTICS = {
   "denials",
   "token_age_ms",
   "token_remaining_ms",
+  "store_hits",
+  "store_failures",
 }
 
 -- A copy, since the text is valid only until its object is freed.
@@ -272,6 +275,13 @@ end
 -- if it succeeded.
 function Client:last_error()
   local err = C.oneaccess_client_get_last_error(self.handle)
+  if err ~= nil then return take_error(err) end
+end
+
+--- The last failure of the shared store (setting store), however long ago; nil if there was none. No
+-- call reports it: the call goes on without the store.
+function Client:last_store_error()
+  local err = C.oneaccess_client_get_last_store_error(self.handle)
   if err ~= nil then return take_error(err) end
 end
 

@@ -1,6 +1,9 @@
 // Checks the wrapper. Prints one line per check: those that tests/bindings.rs expects.
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
@@ -93,6 +96,7 @@ async function main() {
   check('rejected again', (await client.getToken()).accessToken === newToken.accessToken);
   const { tokenAgeMs, tokenRemainingMs, ...counts } = client.statistics();
   const expected = { refreshes: 2, attempts: 2, failures: 0, waits: 0, rejections: 1, denials: 0 };
+  Object.assign(expected, { storeHits: 0, storeFailures: 0 });
   const times = tokenAgeMs >= 0 && tokenRemainingMs > 0;
   check('statistics', times && inspect(counts) === inspect(expected));
   const [tokenType] = await once(new Worker(new URL(import.meta.url)), 'message');
@@ -130,6 +134,8 @@ async function main() {
   const error = await failure(() => disabled.getToken());
   check('vendor code', error.vendorCode === 'APP.0003' && error.message.includes('应用已禁用'));
 
+  await checkStore();
+
   const objects = [client, token, denied];
   const options = { showHidden: true, getters: true, depth: Infinity };
   const shown = objects.map(
@@ -148,6 +154,24 @@ async function main() {
     'from the environment',
     (await kind(() => fromEnv.getTokenSync({ timeoutMs: 0 }))) === 'TIMEOUT',
   );
+}
+
+async function checkStore() {
+  const folder = mkdtempSync(join(tmpdir(), 'oneaccess-'));
+  const storeIn = (folder) => new Client({ ...credentials, ca_file, store: `file:${folder}` });
+  const first = storeIn(`${folder}/store`);
+  const second = storeIn(`${folder}/store`);
+  const token = await first.getToken();
+  const same = (await second.getToken()).accessToken === token.accessToken;
+  rmSync(folder, { recursive: true });
+  const { storeHits, attempts } = second.statistics();
+  const shared = same && storeHits === 1 && attempts === 0 && second.lastStoreError() === null;
+  const without = storeIn('/nonexistent/folder');
+  const bearer = (await without.getToken()).tokenType === 'Bearer';
+  const numbers = without.statistics();
+  const skipped = numbers.storeHits === 0 && numbers.attempts === 1 && numbers.storeFailures >= 1;
+  const isConfig = without.lastStoreError().kind === 'CONFIG';
+  check('shared store', shared && bearer && skipped && isConfig);
 }
 
 async function inWorker() {

@@ -62,6 +62,10 @@ export class Client {
    * null if it succeeded. */
   lastError(): OneAccessError | null;
 
+  /** The last failure of the shared store (setting `store`), however long ago; null if there was
+   * none. No call reports it: the call goes on without the store. */
+  lastStoreError(): OneAccessError | null;
+
   /** Ends all calls, running and future ones, with CLOSED. */
   close(): void;
 }
@@ -126,6 +130,8 @@ export interface Statistics {
   readonly tokenAgeMs: number;
   /** -1 if there is no token. */
   readonly tokenRemainingMs: number;
+  readonly storeHits: number;
+  readonly storeFailures: number;
 }
 
 /** Version of the loaded library. */

@@ -34,6 +34,8 @@ const STATISTICS = {
   6: 'denials',
   7: 'tokenAgeMs',
   8: 'tokenRemainingMs',
+  9: 'storeHits',
+  10: 'storeFailures',
 };
 
 const library = load();
@@ -64,6 +66,9 @@ const clientSetClientSecret = library.func(
 );
 const clientStat = library.func('int64_t oneaccess_client_stat(void *client, int32_t stat)');
 const clientGetLastError = library.func('void *oneaccess_client_get_last_error(void *client)');
+const clientGetLastStoreError = library.func(
+  'void *oneaccess_client_get_last_store_error(void *client)',
+);
 const clientClose = library.func('void oneaccess_client_close(void *client)');
 const clientFree = library.func('void oneaccess_client_free(void *client)');
 const tokenAccessToken = library.func('str oneaccess_token_access_token(void *token)');
@@ -240,6 +245,11 @@ class Client {
 
   lastError() {
     const error = clientGetLastError(this.#state.handle);
+    return error && takeError(error);
+  }
+
+  lastStoreError() {
+    const error = clientGetLastStoreError(this.#state.handle);
     return error && takeError(error);
   }
 

@@ -4,7 +4,8 @@ use warnings;
 use utf8;
 use Carp ();
 use Data::Dumper;
-use JSON::PP ();
+use File::Temp ();
+use JSON::PP   ();
 use OneAccess;
 use POSIX    ();
 use Storable ();
@@ -84,7 +85,8 @@ sub main {
     my %numbers  = $client->statistics;
     my $times    = delete $numbers{token_age_ms} >= 0 && delete $numbers{token_remaining_ms} > 0;
     my $counted  = join ' ', map { "$_=$numbers{$_}" } sort keys %numbers;
-    my $expected = 'attempts=2 denials=0 failures=0 refreshes=2 rejections=1 waits=0';
+    my $expected = 'attempts=2 denials=0 failures=0 refreshes=2 rejections=1 '
+        . 'store_failures=0 store_hits=0 waits=0';
     check('statistics', $times && $counted eq $expected);
     my $child = fork // die "fork: $!";
     POSIX::_exit($client->get_token->access_token ne $new_token) if $child == 0;
@@ -109,6 +111,7 @@ sub main {
     $error = failure(sub { with('disabled-id', $SECRET)->get_token });
     check('vendor code', $error->vendor_code eq 'APP.0003' && $error =~ /应用已禁用/);
 
+    check_store(%given, ca_file => $CA_FILE);
     check('secrets hidden', hidden($client, $token, $error));
 
     $client->close;
@@ -121,6 +124,23 @@ sub main {
         headers    => { 'X-Test' => 'settings' },
     );
     check('from the environment', $client->get_token->token_type eq 'Bearer');
+}
+
+sub check_store {
+    my (%settings) = @_;
+    my $folder     = File::Temp->newdir;
+    my $first      = client(%settings, store => "file:$folder/store");
+    my $second     = client(%settings, store => "file:$folder/store");
+    my $shared     = $first->get_token->access_token eq $second->get_token->access_token;
+    my %numbers    = $second->statistics;
+    $shared &&= $numbers{store_hits} == 1 && $numbers{attempts} == 0 && !$second->last_store_error;
+    my $without = client(%settings, store => 'file:/nonexistent/folder');
+    my $bearer  = $without->get_token->token_type eq 'Bearer';
+    %numbers = $without->statistics;
+    my $skipped = $numbers{store_hits} == 0 && $numbers{attempts} == 1;
+    $skipped &&= $numbers{store_failures} >= 1;
+    my $config = $without->last_store_error->kind == OneAccess::CONFIG;
+    check('shared store', $shared && $bearer && $skipped && $config);
 }
 
 sub hidden {

@@ -81,9 +81,9 @@ function check_tokens(Client $client): void
     $client->reject($new_token); // too early after the first rejection: ignored
     check('rejected again', $client->getToken()->accessToken() === $new_token);
     $numbers = $client->statistics();
-    $times = array_splice($numbers, 6);
+    $times = array_splice($numbers, 6, 2);
     $expected = ['refreshes' => 2, 'attempts' => 2, 'failures' => 0, 'waits' => 0];
-    $expected += ['rejections' => 1, 'denials' => 0];
+    $expected += ['rejections' => 1, 'denials' => 0, 'store_hits' => 0, 'store_failures' => 0];
     $times = $times['token_age_ms'] >= 0 && $times['token_remaining_ms'] > 0;
     check('statistics', $times && $numbers === $expected);
 }
@@ -122,6 +122,32 @@ function check_errors(): void
     check('vendor code', $error->vendorCode === 'APP.0003' && $message);
 }
 
+function check_store(): void
+{
+    $with = fn (string $folder) => new Client(ENDPOINT, ID, SECRET, [
+        'ca_file' => CA_FILE,
+        'store' => "file:$folder",
+    ]);
+    $folder = sys_get_temp_dir() . '/oneaccess-' . bin2hex(random_bytes(8));
+    mkdir($folder);
+    $first = $with("$folder/store");
+    $second = $with("$folder/store");
+    $shared = $first->getToken()->accessToken() === $second->getToken()->accessToken();
+    $numbers = $second->statistics();
+    $shared = $shared && $numbers['store_hits'] === 1 && $numbers['attempts'] === 0;
+    $shared = $shared && $second->lastStoreError() === null;
+    array_map('unlink', glob("$folder/store/*"));
+    rmdir("$folder/store");
+    rmdir($folder);
+    $without = $with('/nonexistent/folder');
+    $bearer = $without->getToken()->tokenType() === 'Bearer';
+    $numbers = $without->statistics();
+    $skipped = $numbers['store_hits'] === 0 && $numbers['attempts'] === 1;
+    $skipped = $skipped && $numbers['store_failures'] >= 1;
+    $config = $without->lastStoreError()->kind === Kind::Config;
+    check('shared store', $shared && $bearer && $skipped && $config);
+}
+
 function check_secrets(Client $client): void
 {
     $token = $client->getToken();
@@ -155,6 +181,7 @@ $client = new Client(ENDPOINT, ID, SECRET, [
 check_tokens($client);
 check_fork($client);
 check_errors();
+check_store();
 check_secrets($client);
 
 $client->close();

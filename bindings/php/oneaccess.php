@@ -131,6 +131,8 @@ final class Client
         'denials' => 6,
         'token_age_ms' => 7,
         'token_remaining_ms' => 8,
+        'store_hits' => 9,
+        'store_failures' => 10,
     ];
 
     private readonly CData $handle;
@@ -306,6 +308,16 @@ final class Client
         return $error === null ? null : Library::takeError($error);
     }
 
+    /**
+     * The last failure of the shared store (setting store), however long ago. Null if there was
+     * none. No call reports it: the call goes on without the store.
+     */
+    public function lastStoreError(): ?Error
+    {
+        $error = Library::get()->oneaccess_client_get_last_store_error($this->handle);
+        return $error === null ? null : Library::takeError($error);
+    }
+
     /** Ends the client: all later calls fail with Kind::Closed. */
     public function close(): void
     {
@@ -348,6 +360,7 @@ final class Library
         oneaccess_error *oneaccess_client_set_client_secret(const oneaccess_client *, const char *);
         int64_t oneaccess_client_stat(const oneaccess_client *, int32_t);
         oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *);
+        oneaccess_error *oneaccess_client_get_last_store_error(const oneaccess_client *);
         void oneaccess_client_close(const oneaccess_client *);
         void oneaccess_client_free(oneaccess_client *);
         const char *oneaccess_token_access_token(const oneaccess_token *);

@@ -7,6 +7,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import oneaccess
 from oneaccess import Client, Error, Kind
@@ -37,6 +38,26 @@ def refused(call, *arguments, **settings):
 
 async def in_tasks(client):
     return await asyncio.gather(*(client.token() for _ in range(100)))
+
+
+def check_store():
+    def with_store(folder):
+        return Client(ENDPOINT, ID, SECRET, ca_file=CA_FILE, store=f"file:{folder}")
+
+    with TemporaryDirectory() as folder:
+        first = with_store(f"{folder}/store")
+        second = with_store(f"{folder}/store")
+        shared = first.get_token() == second.get_token()
+    numbers = second.statistics()
+    shared = shared and numbers["store_hits"] == 1 and numbers["attempts"] == 0
+    shared = shared and second.last_store_error() is None
+    without = with_store("/nonexistent/folder")
+    bearer = without.get_token().token_type == "Bearer"
+    numbers = without.statistics()
+    skipped = numbers["store_hits"] == 0 and numbers["attempts"] == 1
+    skipped = skipped and numbers["store_failures"] >= 1
+    config = without.last_store_error().kind == Kind.CONFIG
+    check("shared store", shared and bearer and skipped and config)
 
 
 def main():
@@ -111,6 +132,8 @@ def main():
     check("new secret", wrong.get_token().token_type == "Bearer" and wrong.last_error() is None)
     error = failure(Client(ENDPOINT, "disabled-id", SECRET, ca_file=CA_FILE).get_token)
     check("vendor code", error.vendor_code == "APP.0003" and "应用已禁用" in str(error))
+
+    check_store()
 
     surrogate = failure(Client, ENDPOINT, ID, SECRET + "\ud800")
     shown = f"{client!r} {token!r} {token} {error!r} {surrogate!r}"

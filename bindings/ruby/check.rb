@@ -6,6 +6,7 @@ require "json"
 require "oneaccess"
 require "pathname"
 require "socket"
+require "tmpdir"
 require "yaml"
 
 SECRET = ENV.fetch("ONEACCESS_CLIENT_SECRET")
@@ -70,7 +71,8 @@ def check_tokens(client)
   check("rejected again", client.get_token.access_token == new_token.access_token)
   numbers = client.statistics
   times = numbers.delete(:token_age_ms) >= 0 && numbers.delete(:token_remaining_ms).positive?
-  expected = { refreshes: 2, attempts: 2, failures: 0, waits: 0, rejections: 1, denials: 0 }
+  expected = { refreshes: 2, attempts: 2, failures: 0, waits: 0, rejections: 1, denials: 0,
+               store_hits: 0, store_failures: 0 }
   check("statistics", times && numbers == expected)
 end
 
@@ -113,6 +115,24 @@ def check_errors
   check("vendor code", error.vendor_code == "APP.0003" && error.message.include?("应用已禁用"))
 end
 
+def with_store(folder) = new_client(ca_file: CA_FILE, store: "file:#{folder}")
+
+def check_store
+  first, second = nil
+  tokens = Dir.mktmpdir do |folder|
+    first, second = Array.new(2) { with_store("#{folder}/store") }
+    [first, second].map { |client| client.get_token.access_token }
+  end
+  numbers = second.statistics.values_at(:store_hits, :attempts)
+  shared = tokens.uniq.one? && numbers == [1, 0] && second.last_store_error.nil?
+  without = with_store("/nonexistent/folder")
+  bearer = without.get_token.token_type == "Bearer"
+  numbers = without.statistics
+  skipped = numbers.values_at(:store_hits, :attempts) == [0, 1] && numbers[:store_failures] >= 1
+  config = without.last_store_error.kind == Kind::CONFIG
+  check("shared store", shared && bearer && skipped && config)
+end
+
 def check_secrets(client)
   token = client.get_token
   error = failure { client.client_secret = "" }
@@ -136,6 +156,7 @@ client = new_client(
 check_tokens(client)
 check_threads_and_forks(client)
 check_errors
+check_store
 check_secrets(client)
 
 client.close

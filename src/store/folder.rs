@@ -10,9 +10,10 @@ use super::entry::Age;
 use super::{MAX_ENTRY_BYTES, Place, Turn, check_length};
 use crate::os::{FileLock, PrivateFolder};
 
-/// A longer file is not one of ours.
 /// A lease takes about 80.
 const MAX_LEASE_BYTES: u64 = 256;
+/// Such an entry is read at once.
+const USUAL_ENTRY_BYTES: usize = 8 << 10;
 /// A holder that is this much over its lease is stopped, or was killed while a child of it lives.
 const OVERDUE: Duration = Duration::from_secs(1);
 
@@ -73,7 +74,7 @@ impl Place for FolderVisit<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_ENTRY_BYTES);
         file.take(MAX_ENTRY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         match bytes.len() {
             0..=MAX_ENTRY_BYTES => Ok(Some((bytes, Age::Clocks))),

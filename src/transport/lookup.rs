@@ -100,7 +100,7 @@ pub(super) fn in_thread<T: Send + 'static>(
 
 /// Without a free file descriptor the resolver reports that the name does not exist, so we check
 /// whether a descriptor can be had.
-fn no_descriptor() -> Option<io::Error> {
+pub(super) fn no_descriptor() -> Option<io::Error> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
     exhausted_resource(Phase::Lookup, &error).map(|_| error)
 }

@@ -15,6 +15,8 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsPr
 use ureq::unversioned::transport::RustlsConnector;
 use zeroize::Zeroizing;
 
+use super::explain::{Phase, exhausted_resource};
+use super::lookup::no_descriptor;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::file;
@@ -85,7 +87,10 @@ impl Named {
             }
             roots = match roots.is_empty() {
                 true => system.roots.clone(),
-                false => Arc::new(roots.iter().chain(system.roots.iter()).cloned().collect()),
+                false => {
+                    let system = system.roots.iter().map(|root| Certificate::from_der(root.der()));
+                    Arc::new(roots.iter().cloned().chain(system).collect())
+                }
             };
         }
         let tls = TlsConfig::builder()
@@ -167,6 +172,12 @@ fn read_system_roots(
     roots.sort_unstable_by(|one, other| one.as_ref().cmp(other));
     roots.dedup();
     if roots.is_empty() && required {
+        let no_descriptor = no_descriptor();
+        if let Some(why) = no_descriptor.and_then(|error| exhausted_resource(Phase::Lookup, &error))
+        {
+            let what = "the operating system's trusted certificates could not be read";
+            return Err(Error::new(ErrorKind::Transport, format!("{what}: {why}")));
+        }
         return Err(Error::new(ErrorKind::Config, no_roots(&failures)));
     }
     for failure in failures {

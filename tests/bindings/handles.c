@@ -108,6 +108,11 @@ oneaccess_error *oneaccess_client_get_last_error(const oneaccess_client *client)
     return made(NEXT(oneaccess_client_get_last_error)(client));
 }
 
+oneaccess_error *oneaccess_client_get_last_store_error(const oneaccess_client *client)
+{
+    return made(NEXT(oneaccess_client_get_last_store_error)(client));
+}
+
 oneaccess_token *oneaccess_client_get_cached_token(const oneaccess_client *client)
 {
     return made(NEXT(oneaccess_client_get_cached_token)(client));

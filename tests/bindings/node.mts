@@ -33,10 +33,10 @@ try {
 const cached: Token | null = client.cachedToken();
 const due: number | null = client.refreshInMs();
 const statistics: Statistics = client.statistics();
-const kind: Kind | undefined = client.lastError()?.kind;
+const kind: Kind | undefined = (client.lastError() ?? client.lastStoreError())?.kind;
 client.setClientSecret('new');
 client.close();
-console.log(version(), cached, due, statistics.refreshes, kind);
+console.log(version(), cached, due, statistics.refreshes + statistics.storeHits, kind);
 
 // @ts-expect-error: no client_id
 new Client({ endpoint: 'tenant.example' });

@@ -30,7 +30,7 @@ with client as same:
     cached: Token | None = same.cached_token()
     due: float | None = same.refresh_in()
     statistics: dict[str, int] = same.statistics()
-    last: Error | None = same.last_error()
+    last: Error | None = same.last_error() or same.last_store_error()
 client.set_client_secret("new")
 client.close()
 print(version().upper())

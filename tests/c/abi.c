@@ -197,7 +197,7 @@ static void token_outlives_its_client(void)
     CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_DENIALS) == 0);
     CHECK(oneaccess_client_stat(client, ONEACCESS_STAT_TOKEN_REMAINING_MS) > 1700000);
     CHECK(oneaccess_client_stat(client, 0) == -1);
-    CHECK(oneaccess_client_stat(client, 9) == -1);
+    CHECK(oneaccess_client_stat(client, 11) == -1);
     CHECK(!oneaccess_client_get_last_error(client));
 
     oneaccess_client_reject_token(client, NULL);

@@ -167,6 +167,29 @@ func checkErrors() {
 		strings.Contains(err.Error(), "应用已禁用"))
 }
 
+func checkStore() {
+	folder := must(os.MkdirTemp("", "oneaccess"))
+	defer os.RemoveAll(folder)
+	with := func(folder string) *oneaccess.Client {
+		settings := oneaccess.Settings{"ca_file": caFile, "store": "file:" + folder}
+		return must(oneaccess.New(endpoint, id, secret, settings))
+	}
+	first, second := with(folder+"/store"), with(folder+"/store")
+	without := with("/nonexistent/folder")
+	defer first.Close()
+	defer second.Close()
+	defer without.Close()
+	same := *must(first.Token(ctx)) == *must(second.Token(ctx))
+	numbers := second.Statistics()
+	shared := same && numbers.StoreHits == 1 && numbers.Attempts == 0 &&
+		second.LastStoreError() == nil
+	bearer := must(without.Token(ctx)).TokenType == "Bearer"
+	numbers = without.Statistics()
+	check("shared store", shared && bearer && numbers.StoreFailures >= 1 &&
+		numbers.StoreHits == 0 && numbers.Attempts == 1 &&
+		failure(without.LastStoreError()).Kind == oneaccess.KindConfig)
+}
+
 func main() {
 	check("version", oneaccess.Version() == "0.1.0")
 	checkSettings()
@@ -180,6 +203,7 @@ func main() {
 	token := checkTokens(client)
 	checkAsynchronous()
 	checkErrors()
+	checkStore()
 	shown := string(must(json.Marshal([]any{token, *token, client})))
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		shown += fmt.Sprintf(format+format+format, token, *token, client)

@@ -44,6 +44,8 @@ public final class Client implements AutoCloseable {
         "denials",
         "token_age_ms",
         "token_remaining_ms",
+        "store_hits",
+        "store_failures",
     };
 
     private final Handle handle;
@@ -291,6 +293,19 @@ public final class Client implements AutoCloseable {
     }
 
     /**
+     * The last failure of the shared store (setting store), however long ago. Null if there was
+     * none. No call reports it: the call goes on without the store.
+     */
+    public OneAccessException lastStoreError() {
+        return callUnlessClosed(
+                null,
+                client -> {
+                    Pointer error = C.oneaccess_client_get_last_store_error(client);
+                    return error == null ? null : takeError(error);
+                });
+    }
+
+    /**
      * Ends all calls, running and future ones, with {@link Kind#CLOSED}. Does not wait: the memory
      * is freed, and the secret wiped, when the last running call has returned.
      */
@@ -480,6 +495,8 @@ public final class Client implements AutoCloseable {
         static native long oneaccess_client_stat(Pointer client, int stat);
 
         static native Pointer oneaccess_client_get_last_error(Pointer client);
+
+        static native Pointer oneaccess_client_get_last_store_error(Pointer client);
 
         static native void oneaccess_client_close(Pointer client);
 

@@ -25,7 +25,7 @@ use constant {
 };
 
 my @STATISTICS = qw(refreshes attempts failures waits rejections denials token_age_ms
-    token_remaining_ms);
+    token_remaining_ms store_hits store_failures);
 
 my $ffi = FFI::Platypus->new(api => 2, lib => _library());
 
@@ -35,39 +35,40 @@ sub _attach {
     $ffi->attach([$name => $name =~ s/^oneaccess_/OneAccess::C::/r], @type);
 }
 
-_attach(oneaccess_version                  => []                              => 'string');
-_attach(oneaccess_config_new               => ['string', 'string', 'string']  => 'opaque');
-_attach(oneaccess_config_new_from_env      => []                              => 'opaque');
-_attach(oneaccess_config_set               => ['opaque', 'string', 'string']  => 'void');
-_attach(oneaccess_config_add_header        => ['opaque', 'string', 'string']  => 'void');
-_attach(oneaccess_config_free              => ['opaque']                      => 'void');
-_attach(oneaccess_client_new               => ['opaque', 'opaque*']           => 'opaque');
-_attach(oneaccess_client_get_token         => ['opaque', 'opaque*']           => 'opaque');
-_attach(oneaccess_client_get_token_within  => ['opaque', 'sint64', 'opaque*'] => 'opaque');
-_attach(oneaccess_client_get_cached_token  => ['opaque']                      => 'opaque');
-_attach(oneaccess_client_refresh_in_ms     => ['opaque']                      => 'sint64');
-_attach(oneaccess_client_reject_token      => ['opaque', 'string']            => 'void');
-_attach(oneaccess_client_set_client_secret => ['opaque', 'string']            => 'opaque');
-_attach(oneaccess_client_stat              => ['opaque', 'sint32']            => 'sint64');
-_attach(oneaccess_client_get_last_error    => ['opaque']                      => 'opaque');
-_attach(oneaccess_client_close             => ['opaque']                      => 'void');
-_attach(oneaccess_client_free              => ['opaque']                      => 'void');
-_attach(oneaccess_token_access_token       => ['opaque']                      => 'string');
-_attach(oneaccess_token_authorization      => ['opaque']                      => 'string');
-_attach(oneaccess_token_token_type         => ['opaque']                      => 'string');
-_attach(oneaccess_token_scope              => ['opaque']                      => 'string');
-_attach(oneaccess_token_id_token           => ['opaque']                      => 'string');
-_attach(oneaccess_token_expires_at         => ['opaque']                      => 'sint64');
-_attach(oneaccess_token_free               => ['opaque']                      => 'void');
-_attach(oneaccess_error_kind               => ['opaque']                      => 'sint32');
-_attach(oneaccess_error_http_status        => ['opaque']                      => 'sint32');
-_attach(oneaccess_error_vendor_code        => ['opaque']                      => 'string');
-_attach(oneaccess_error_message            => ['opaque']                      => 'string');
-_attach(oneaccess_error_is_retryable       => ['opaque']                      => 'sint32');
-_attach(oneaccess_error_is_remembered      => ['opaque']                      => 'sint32');
-_attach(oneaccess_error_occurred_at        => ['opaque']                      => 'sint64');
-_attach(oneaccess_error_retry_after_ms     => ['opaque']                      => 'sint64');
-_attach(oneaccess_error_free               => ['opaque']                      => 'void');
+_attach(oneaccess_version                     => []                              => 'string');
+_attach(oneaccess_config_new                  => ['string', 'string', 'string']  => 'opaque');
+_attach(oneaccess_config_new_from_env         => []                              => 'opaque');
+_attach(oneaccess_config_set                  => ['opaque', 'string', 'string']  => 'void');
+_attach(oneaccess_config_add_header           => ['opaque', 'string', 'string']  => 'void');
+_attach(oneaccess_config_free                 => ['opaque']                      => 'void');
+_attach(oneaccess_client_new                  => ['opaque', 'opaque*']           => 'opaque');
+_attach(oneaccess_client_get_token            => ['opaque', 'opaque*']           => 'opaque');
+_attach(oneaccess_client_get_token_within     => ['opaque', 'sint64', 'opaque*'] => 'opaque');
+_attach(oneaccess_client_get_cached_token     => ['opaque']                      => 'opaque');
+_attach(oneaccess_client_refresh_in_ms        => ['opaque']                      => 'sint64');
+_attach(oneaccess_client_reject_token         => ['opaque', 'string']            => 'void');
+_attach(oneaccess_client_set_client_secret    => ['opaque', 'string']            => 'opaque');
+_attach(oneaccess_client_stat                 => ['opaque', 'sint32']            => 'sint64');
+_attach(oneaccess_client_get_last_error       => ['opaque']                      => 'opaque');
+_attach(oneaccess_client_get_last_store_error => ['opaque']                      => 'opaque');
+_attach(oneaccess_client_close                => ['opaque']                      => 'void');
+_attach(oneaccess_client_free                 => ['opaque']                      => 'void');
+_attach(oneaccess_token_access_token          => ['opaque']                      => 'string');
+_attach(oneaccess_token_authorization         => ['opaque']                      => 'string');
+_attach(oneaccess_token_token_type            => ['opaque']                      => 'string');
+_attach(oneaccess_token_scope                 => ['opaque']                      => 'string');
+_attach(oneaccess_token_id_token              => ['opaque']                      => 'string');
+_attach(oneaccess_token_expires_at            => ['opaque']                      => 'sint64');
+_attach(oneaccess_token_free                  => ['opaque']                      => 'void');
+_attach(oneaccess_error_kind                  => ['opaque']                      => 'sint32');
+_attach(oneaccess_error_http_status           => ['opaque']                      => 'sint32');
+_attach(oneaccess_error_vendor_code           => ['opaque']                      => 'string');
+_attach(oneaccess_error_message               => ['opaque']                      => 'string');
+_attach(oneaccess_error_is_retryable          => ['opaque']                      => 'sint32');
+_attach(oneaccess_error_is_remembered         => ['opaque']                      => 'sint32');
+_attach(oneaccess_error_occurred_at           => ['opaque']                      => 'sint64');
+_attach(oneaccess_error_retry_after_ms        => ['opaque']                      => 'sint64');
+_attach(oneaccess_error_free                  => ['opaque']                      => 'void');
 
 sub _library {
     my %names    = (darwin => 'liboneaccess.0.dylib', MSWin32 => 'oneaccess.dll');
@@ -197,6 +198,12 @@ sub statistics {
 sub last_error {
     my ($self) = @_;
     my $error = OneAccess::C::client_get_last_error($self->_handle);
+    return $error ? OneAccess::Error->_take($error) : undef;
+}
+
+sub last_store_error {
+    my ($self) = @_;
+    my $error = OneAccess::C::client_get_last_store_error($self->_handle);
     return $error ? OneAccess::Error->_take($error) : undef;
 }
 
@@ -354,12 +361,17 @@ Uses this secret for all further requests. The current token is kept.
 =head2 statistics
 
 The ONEACCESS_STAT_* numbers of F<oneaccess.h> as a hash: refreshes, attempts, failures, waits, rejections,
-denials, token_age_ms, token_remaining_ms.
+denials, token_age_ms, token_remaining_ms, store_hits, store_failures.
 
 =head2 last_error
 
 Why the last request failed, also if no call reported it because the token was still valid. Undef if it
 succeeded.
+
+=head2 last_store_error
+
+The last failure of the shared store (setting C<store>), however long ago. Undef if there was none. No call
+reports it: the call goes on without the store.
 
 =head2 close
 

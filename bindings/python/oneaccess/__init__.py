@@ -52,6 +52,8 @@ _STATISTICS = {
     6: "denials",
     7: "token_age_ms",
     8: "token_remaining_ms",
+    9: "store_hits",
+    10: "store_failures",
 }
 
 
@@ -206,6 +208,12 @@ class Client:
         error = _client_get_last_error(self._handle)
         return _take_error(error) if error else None
 
+    def last_store_error(self) -> Error | None:
+        """The last failure of the shared store (setting store), however long ago. None if there was
+        none. No call reports it: the call goes on without the store."""
+        error = _client_get_last_store_error(self._handle)
+        return _take_error(error) if error else None
+
     def close(self) -> None:
         """Ends all calls, also those in other threads, with CLOSED."""
         _client_close(self._handle)
@@ -328,6 +336,9 @@ _client_set_client_secret = _function(
 )
 _client_stat = _function("oneaccess_client_stat", c_int64, c_void_p, c_int32)
 _client_get_last_error = _function("oneaccess_client_get_last_error", c_void_p, c_void_p)
+_client_get_last_store_error = _function(
+    "oneaccess_client_get_last_store_error", c_void_p, c_void_p
+)
 _client_close = _function("oneaccess_client_close", None, c_void_p)
 _client_free = _function("oneaccess_client_free", None, c_void_p)
 _token_access_token = _function("oneaccess_token_access_token", c_char_p, c_void_p)

@@ -33,7 +33,9 @@ module OneAccess
     rejections: 5,
     denials: 6,
     token_age_ms: 7,
-    token_remaining_ms: 8
+    token_remaining_ms: 8,
+    store_hits: 9,
+    store_failures: 10
   }.freeze
   private_constant :STATISTICS
 
@@ -192,6 +194,15 @@ module OneAccess
       end
     end
 
+    # The last failure of the shared store (setting store), however long ago. nil if there was none.
+    # No call reports it: the call goes on without the store.
+    def last_store_error
+      Library.uninterrupted do
+        error = Library.oneaccess_client_get_last_store_error(@handle)
+        Library.take_error(error) unless error.null?
+      end
+    end
+
     # Ends all calls, also those in other threads, with CLOSED.
     def close = Library.oneaccess_client_close(@handle)
 
@@ -336,6 +347,7 @@ module OneAccess
     function "oneaccess_client_set_client_secret", pointer, pointer, string
     function "oneaccess_client_stat", int64, pointer, int32
     function "oneaccess_client_get_last_error", pointer, pointer
+    function "oneaccess_client_get_last_store_error", pointer, pointer
     function "oneaccess_client_close", void, pointer
     function "oneaccess_token_access_token", string, pointer
     function "oneaccess_token_authorization", string, pointer
