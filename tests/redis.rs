@@ -7,6 +7,7 @@ mod support;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -534,7 +535,7 @@ fn cluster_is_one_store() {
         ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec()
     };
     let nodes = [redis(node), redis(node), redis(node)];
-    let mut create = std::process::Command::new("redis-cli");
+    let mut create = Command::new("redis-cli");
     create.args(["--cluster", "create", "--cluster-yes"]);
     create.args(nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port())));
     support::native::succeed(&mut create);
@@ -558,14 +559,64 @@ fn wrong_clocks_neither_lose_nor_prolong_a_token() {
     application.run(&["get"]);
     for offset in ["+300", "-300"] {
         let command = application.command(&["get", "stats", "left"]);
-        let mut faked = std::process::Command::new("faketime");
-        faked.args(["-f", offset]).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            value.map(|value| faked.env(name, value));
-        }
-        let printed = Process::of(&mut faked).end();
+        let printed = Process::of(&mut faked(offset, &command)).end();
         assert_eq!(printed[1], ONE_HIT, "{offset}");
         let left: i64 = printed[2].parse().expect("milliseconds");
         assert!((30_000..=60_000).contains(&left), "{offset}: {left} ms left");
     }
+}
+
+/// What a flush, an eviction or a restart takes away is requested again, once.
+#[test]
+fn lost_entry_costs_one_request() {
+    if !installed() {
+        return;
+    }
+    let (tenant, server) = (Tenant::start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    application.run(&["get"]);
+    let key = cli(server.port(), &["KEYS", "*"]);
+    for (number, lose) in [&["FLUSHALL"][..], &["DEL", &key]].into_iter().enumerate() {
+        cli(server.port(), lose);
+        let printed = application.run_together(8, &["get", "stats", "error"]);
+        assert!(printed.iter().all(|lines| lines[2] == "none"), "{lose:?}: {printed:?}");
+        assert_eq!(tenant.requests(), number + 2, "{lose:?}");
+    }
+}
+
+/// Four machines, whose clocks differ by up to a day, with 16 processes each.
+#[test]
+fn machines_with_other_clocks_are_one_client() {
+    if !installed() || !has("faketime", "faketime") {
+        return;
+    }
+    let (tenant, server) = (Tenant::builder().fresh_token_every_time().start(), plain());
+    let application = Application { tenant: &tenant, store: at(server.port()) };
+    // One process with the right time, which the certificate of the tenant needs.
+    let holder = application.start(&["wait", "get"]);
+    let mut others = Vec::new();
+    for offset in ["+0", "+300", "-300", "+86400"] {
+        for _ in 0..16 {
+            others.push(Process::of(&mut faked(
+                offset,
+                &application.command(&["wait", "get", "stats"]),
+            )));
+        }
+    }
+    let first = holder.end();
+    others.iter_mut().for_each(Process::close_input);
+    let printed: Vec<_> = others.into_iter().map(Process::end).collect();
+    all_equal(&printed, &first[0]);
+    assert!(printed.iter().all(|lines| lines[1] == ONE_HIT), "{printed:?}");
+    assert_eq!(tenant.requests(), 1);
+}
+
+/// The same command on a machine whose clock is so many seconds off.
+fn faked(offset: &str, command: &Command) -> Command {
+    let mut faked = Command::new("faketime");
+    faked.args(["-f", offset]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        value.map(|value| faked.env(name, value));
+    }
+    faked
 }

@@ -139,7 +139,7 @@ fn one_life(
     [times.len(), peak, errors(&world)]
 }
 
-/// Prints the table of `docs/store.md` for fewer machines, or for as many as `ONEACCESS_FLEET` says.
+/// Prints the table and the figure of `docs/store.md` for fewer machines, or for as many as `ONEACCESS_FLEET` says.
 #[test]
 fn fleet_makes_fewer_requests_with_a_store() {
     let hosts =
@@ -155,7 +155,8 @@ fn fleet_makes_fewer_requests_with_a_store() {
     ];
     let counts = rows.map(|(name, stores, away)| {
         let [requests, peak, errors] = one_life(hosts, processes, stores, away);
-        println!("| {name} | {requests} | {peak} | {errors} |");
+        let bar = "#".repeat((10.0 * (requests as f64).log10()).round() as usize);
+        println!("| {name} | {requests} | {peak} | {errors} |\n{name:38} {bar} {requests}");
         assert_eq!(errors, 0, "{name}");
         requests
     });
