@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use redis_protocol::resp2::decode::decode;
-use redis_protocol::resp2::encode::encode_borrowed;
-use redis_protocol::resp2::types::{BorrowedFrame, OwnedFrame};
+use redis_protocol::resp2::types::OwnedFrame;
 use zeroize::Zeroizing;
 
 use super::entry::Age;
@@ -339,18 +338,20 @@ fn lock_key(name: &str) -> String {
     format!("oneaccess:{{{name}}}:lock")
 }
 
-/// The password may be among the arguments.
+/// Each command as an array of its arguments. Not by the library, which would need libm for it. The
+/// password may be among the arguments, so the buffer has its whole capacity from the start.
 fn encode(commands: &[&[&[u8]]]) -> Zeroizing<Vec<u8>> {
-    let frames: Vec<Vec<BorrowedFrame>> = commands
-        .iter()
-        .map(|arguments| arguments.iter().map(|text| BorrowedFrame::BulkString(text)).collect())
-        .collect();
-    let arrays = || frames.iter().map(|arguments| BorrowedFrame::Array(arguments));
-    let length = arrays().map(|frame| frame.encode_len(false)).sum();
-    let mut bytes = Zeroizing::new(vec![0; length]);
-    let mut at = 0;
-    for frame in arrays() {
-        at += encode_borrowed(&mut bytes[at..], &frame, false).expect("the buffer is long enough");
+    const MAX_HEAD: usize = 24; // a type, a length of up to 20 digits, a line break
+    let arguments = commands.iter().flat_map(|command| command.iter());
+    let room: usize = arguments.map(|argument| argument.len() + MAX_HEAD + 2).sum();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room + commands.len() * MAX_HEAD));
+    for command in commands {
+        bytes.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
+        for argument in *command {
+            bytes.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+            bytes.extend_from_slice(argument);
+            bytes.extend_from_slice(b"\r\n");
+        }
     }
     bytes
 }

@@ -230,3 +230,14 @@ fn only_a_failed_server_is_left_alone_for_a_while() {
         assert_eq!(store.failures(), 2);
     }
 }
+
+#[test]
+fn commands_are_arrays_of_their_arguments() {
+    let commands: [&[&[u8]]; 2] = [&[b"AUTH", b"a\r\nb"], &[b"GET", b""]];
+    let bytes = encode(&commands);
+    let expected = b"*2\r\n$4\r\nAUTH\r\n$4\r\na\r\nb\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n";
+    assert_eq!(*bytes, expected);
+    let long = vec![b'x'; 70_000];
+    let bytes = encode(&[&[&long]]);
+    assert!(bytes.capacity() < 70_000 + 100, "the buffer has grown");
+}
