@@ -1,6 +1,7 @@
 /* Calls every function of the header: with NULL, all getters, error paths, objects that outlive their
  * client, many threads. Needs the environment variables of a mock tenant, and in ONEACCESS_HANGING the
  * endpoint of one that never answers, with its CA in ONEACCESS_HANGING_CA. */
+#define _POSIX_C_SOURCE 200809L /* setenv */
 #include <oneaccess.h>
 #include <oneaccess.h> /* twice on purpose */
 
@@ -80,6 +81,7 @@ static void null_is_safe_everywhere(void)
     CHECK(oneaccess_client_stat(NULL, ONEACCESS_STAT_REFRESHES) == 0);
     CHECK(oneaccess_client_stat(NULL, 99) == -1);
     CHECK(!oneaccess_client_get_last_error(NULL));
+    CHECK(!oneaccess_client_get_last_store_error(NULL));
     oneaccess_client_close(NULL);
     oneaccess_client_free(NULL);
 
@@ -161,6 +163,21 @@ static void mistakes_are_reported_by_client_new(void)
     oneaccess_config_set(config, "expiry_margin_s", "9223372036854775807");
     oneaccess_config_set(config, "timeout_ms", "9223372036854775807");
     oneaccess_client_free(make_client(config));
+}
+
+/* What the environment lacks must not be filled in with something of the library's own. */
+static void environment_with_a_secret_file_has_no_secret(void)
+{
+    char secret[256] = "";
+
+    strncat(secret, getenv("ONEACCESS_CLIENT_SECRET"), sizeof secret - 1);
+    unsetenv("ONEACCESS_CLIENT_SECRET");
+    setenv("ONEACCESS_CLIENT_SECRET_FILE", "/nowhere/secret", 1);
+    oneaccess_config *config = oneaccess_config_new_from_env();
+    oneaccess_config_set(config, "client_secret_file", NULL);
+    CHECK(refused(config, "the client_secret is missing") == ONEACCESS_ERROR_ARGUMENT);
+    unsetenv("ONEACCESS_CLIENT_SECRET_FILE");
+    setenv("ONEACCESS_CLIENT_SECRET", secret, 1);
 }
 
 static void token_outlives_its_client(void)
@@ -326,6 +343,7 @@ int main(void)
     CHECK(oneaccess_version_number() == ONEACCESS_VERSION_NUMBER);
     null_is_safe_everywhere();
     mistakes_are_reported_by_client_new();
+    environment_with_a_secret_file_has_no_secret();
     token_outlives_its_client();
     error_has_all_details_and_outlives_its_client();
     stalled_call_ends_by_timeout_or_close();
